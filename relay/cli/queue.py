@@ -1,0 +1,119 @@
+"""`relay queue`: what waits, what became of a message, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from sqlalchemy import Connection
+
+from relay.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, moment, settings_of, show, with_database
+from relay.delivery import State
+from relay.errors import Kind, Problem
+from relay.store import directory, hand, listing
+
+app = typer.Typer(help="The queue: list, show, retry and cancel messages.", no_args_is_help=True)
+
+Id = Annotated[str, typer.Argument(help="The message's id, 24 hex digits.")]
+
+
+@app.command("list")
+def list_messages(
+    state: Annotated[State | None, typer.Option(help="Only messages with a delivery in this state.")] = None,
+    domain: Annotated[str | None, typer.Option(help="Only of this sender domain.")] = None,
+    limit: Annotated[int, typer.Option(help="At most so many, newest first.", min=1, max=10_000)] = 50,
+    as_json: AsJson = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """List messages, newest first."""
+    wanted = state.value if state else None
+    found = with_database(settings_of(config), lambda db, _: listing.page(db, state=wanted, domain=domain, limit=limit))
+    show(
+        [
+            {
+                "id": each.public_id,
+                "accepted_at": moment(each.accepted_at),
+                "domain": each.domain,
+                "state": each.state,
+                "recipients": sum(len(part.recipients) for part in each.deliveries),
+                "attempts": sum(part.attempts for part in each.deliveries),
+                "reason": next((part.kind for part in each.deliveries if part.kind), None),
+            }
+            for each in found
+        ],
+        as_json=as_json,
+        nothing="There are no such messages.",
+    )
+
+
+@app.command("show")
+def show_message(public_id: Id, as_json: AsJson = False, config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Show one message: its deliveries, its recipients, and every change that was made to it."""
+    found = with_database(settings_of(config), lambda db, _: listing.message(db, public_id))
+    if found is None:
+        raise Problem(Kind.NOT_FOUND, f"there is no message {public_id}")
+    summary = {
+        "id": found.public_id,
+        "state": found.state,
+        "domain": found.domain,
+        "mode": found.mode,
+        "stream": found.stream,
+        "protocol": found.protocol,
+        "message_id": found.rfc_message_id,
+        "size": found.size,
+        "accepted_at": moment(found.accepted_at),
+        "content_destroyed_at": moment(found.destroyed_at),
+        "changes": list(found.ledger),
+    }
+    deliveries = [
+        {
+            "delivery": each.id,
+            "state": each.state,
+            "attempts": each.attempts,
+            "failures": each.failures,
+            "possible_duplicates": each.possible_duplicates,
+            "account": each.account,
+            "due_at": moment(each.due_at),
+            "finished_at": moment(each.finished_at),
+            "reason": each.kind,
+            "detail": each.detail,
+            "ses_message_id": each.ses_message_id,
+        }
+        for each in found.deliveries
+    ]
+    people = [
+        {"recipient": person.address or "(forgotten)", "state": person.state, "updated_at": moment(person.updated_at)}
+        for each in found.deliveries
+        for person in each.recipients
+    ]
+    if as_json:
+        typer.echo(json.dumps({**summary, "deliveries": deliveries, "recipients": people}, indent=2))
+        return
+    for name, value in summary.items():
+        shown = "; ".join(value) if isinstance(value, list) else "" if value is None else value
+        typer.echo(f"{name:>20}  {shown}")
+    for each in deliveries:
+        show([{"of delivery": name, "value": value} for name, value in each.items()], as_json=False, nothing="")
+    show(people, as_json=False, nothing="")
+
+
+def _move(public_id: str, to: State, config: ConfigFile) -> int:
+    def work(db: Connection, _: object) -> int:
+        (moved,) = hand.move_by_hand(db, [hand.ByHand(public_id, to)])
+        directory.bump(db)
+        return moved
+
+    return with_database(settings_of(config), work)
+
+
+@app.command()
+def retry(public_id: Id, config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Try a message again now: one that is queued, held, or of unknown outcome. SES may get the last kind twice."""
+    typer.echo(f"{_move(public_id, State.QUEUED, config)} deliveries are due now")
+
+
+@app.command()
+def cancel(public_id: Id, config: ConfigFile = DEFAULT_CONFIG) -> None:
+    """Cancel what has not been sent of a message."""
+    typer.echo(f"{_move(public_id, State.CANCELLED, config)} deliveries are cancelled")

@@ -1,0 +1,1 @@
+"""Moves queued deliveries to SES, one lane per SES account."""

@@ -1,0 +1,180 @@
+"""One attempt: the call to SES, what its answer means for the lane, and the settlement, written."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+from relay import log
+from relay.config import SenderDomain
+from relay.delivery import Delivery, RetryPolicy, Settlement, State
+from relay.dispatch.pacing import Pace
+from relay.dispatch.stops import ACCOUNT, Stops
+from relay.errors import After, Kind, Problem
+from relay.metrics import Metrics
+from relay.sealing import SealingError
+from relay.ses.errors import Scope, SesProblem
+from relay.ses.wire import SesAccount
+from relay.store.clock import now_ms
+from relay.store.settling import Settled, settle
+from relay.store.store import Store
+from relay.store.writer import Rank
+
+IN_PLACE = 1.0  # seconds until a throttled call is tried once more
+NO_FEEDBACK = timedelta(0)  # without SES events an unknown outcome stays unknown: waiting teaches nothing
+LARGE = 1 << 20
+LARGE_AT_ONCE = 2  # large messages in a call at a time: each is several times its size in memory there
+
+
+class Attempts:
+    """Makes the attempts of one lane."""
+
+    def __init__(
+        self,
+        account: SesAccount,
+        store: Store,
+        domains: Mapping[str, SenderDomain],
+        policy: RetryPolicy,
+        metrics: Metrics,
+        pace: Pace,
+        stops: Stops,
+    ) -> None:
+        self.name = account.name
+        self.stops = stops
+        self.pace = pace
+        self.destroyed: list[int] = []  # messages whose sealed bytes can be swept
+        self._account = account
+        self._store = store
+        self._domains = domains
+        self._policy = policy
+        self._metrics = metrics
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
+
+    async def make(self, delivery: Delivery, content: bytes | None) -> Settlement:
+        """Make one attempt that has durably started, and write what it came to.
+
+        `content` is None where the queue has it. The settlement is returned after its commit.
+        """
+        settlement = await self._outcome(delivery, content)
+        await self._settle(delivery, settlement)
+        return settlement
+
+    async def _outcome(self, delivery: Delivery, content: bytes | None) -> Settlement:
+        """Make the call; say what it came to."""
+        try:
+            if content is None:
+                assert delivery.wrapped_key is not None  # an open delivery's message has its key
+                content = await self._store.content(delivery.message_id, delivery.wrapped_key)
+        except SealingError as exc:
+            log.trouble("content.damaged", exc, id=delivery.public_id)
+            return self._failed(delivery, Kind.INTERNAL, str(exc))
+        except Exception as exc:  # the database: nothing has left this machine
+            log.trouble("content.unreadable", exc, id=delivery.public_id)
+            return replace(
+                self._failed(delivery, Kind.SES_UNAVAILABLE, "content unreadable"), failures=delivery.failures
+            )
+        started = time.perf_counter()
+        try:
+            ses_message_id = await self._call(delivery, content)
+        except SesProblem as problem:
+            self._metrics.ses_calls.labels(self.name, problem.kind.slug).inc()
+            return self._react(delivery, problem)
+        finally:
+            self._metrics.ses_seconds.labels(self.name).observe(time.perf_counter() - started)
+        self._metrics.ses_calls.labels(self.name, "sent").inc()
+        for key in self.stops.succeeded(delivery.domain):
+            log.event("lane.released", account=self.name, domain=key)
+        return Settlement(
+            delivery.id,
+            delivery.attempts,
+            State.SENT,
+            self.name,
+            failures=delivery.failures,
+            ses_message_id=ses_message_id,
+        )
+
+    async def _call(self, delivery: Delivery, content: bytes) -> str:
+        """One call; after a throttle one more, for SES said no and so has nothing."""
+        try:
+            return await self._send(delivery, content)
+        except SesProblem as problem:
+            if problem.kind.after is not After.THROTTLE:
+                raise
+        self.pace.slow(time.monotonic())
+        log.event("lane.throttled", account=self.name, rate=self.pace.rate)
+        await asyncio.sleep(IN_PLACE)
+        return await self._send(delivery, content)
+
+    async def _send(self, delivery: Delivery, content: bytes) -> str:
+        if len(content) > LARGE:
+            async with self._large:
+                return await self._hand_to_ses(delivery, content)
+        return await self._hand_to_ses(delivery, content)
+
+    async def _hand_to_ses(self, delivery: Delivery, content: bytes) -> str:
+        return await self._account.send(
+            content,
+            delivery.recipients,
+            domain=delivery.domain,
+            tags={"relay_id": str(delivery.id), "attempt": str(delivery.attempts)},
+            configuration_set=self._domains[delivery.domain].configuration_set,
+        )
+
+    def _react(self, delivery: Delivery, problem: SesProblem) -> Settlement:
+        """Stop what the answer says is at fault, then decide what becomes of the delivery."""
+        now = time.monotonic()
+        kind, detail = problem.kind, problem.detail
+        was_sick = self.stops.is_sick
+        begins = False
+        if kind.after is After.HOLD:
+            key = delivery.domain if problem.scope is Scope.DOMAIN else ACCOUNT
+            begins = self.stops.hold(key, kind, detail, now)
+        elif kind in {Kind.SES_UNAVAILABLE, Kind.SES_UNKNOWN_OUTCOME}:
+            begins = self.stops.failed(detail, now)
+        elif self.stops.answered():
+            log.event("lane.released", account=self.name)
+        if begins:
+            log.trouble(
+                "lane.held",
+                account=self.name,
+                domain=delivery.domain,
+                reason=kind.slug,
+                remedy=kind.title,
+                detail=detail,
+            )
+        settlement = self._failed(delivery, kind, detail)
+        if was_sick and kind is Kind.SES_UNAVAILABLE and settlement.state is State.QUEUED:
+            # A probe of a sick account: no failure of the mail.
+            return replace(settlement, failures=delivery.failures, due_at=now_ms())
+        return settlement
+
+    def _failed(self, delivery: Delivery, kind: Kind, detail: str) -> Settlement:
+        return self._policy.after(kind, delivery, now_ms(), account=self.name, window=NO_FEEDBACK, detail=detail)
+
+    async def _settle(self, delivery: Delivery, settlement: Settlement) -> None:
+        """Write the outcome, however long the database needs: what SES took must not be sent again."""
+        while True:
+            try:
+                settled: Settled = await self._store.write(settle, settlement, Rank.SETTLE)
+                break
+            except Problem:
+                await asyncio.sleep(1)
+        state = settlement.state
+        self._metrics.deliveries.labels(self.name, state.value).inc()
+        if settled.destroyed is not None:
+            self.destroyed.append(settled.destroyed)
+        log.event(
+            f"delivery.{state.value}",
+            id=delivery.public_id,
+            delivery=delivery.id,
+            attempt=delivery.attempts,
+            account=self.name,
+            domain=delivery.domain,
+            recipients=len(delivery.recipients),
+            **({"reason": settlement.kind.slug, "detail": settlement.detail} if settlement.kind else {}),
+            **({"ses_message_id": settlement.ses_message_id} if settlement.ses_message_id else {}),
+            **({"stale": True} if settled.is_stale else {}),
+        )

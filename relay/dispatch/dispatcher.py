@@ -1,0 +1,256 @@
+"""All lanes together: finds the lane of a domain, keeps lanes informed, and sweeps what waits."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import timedelta
+
+from sqlalchemy import Connection
+
+from relay import log
+from relay.config import Settings
+from relay.delivery import RetryPolicy, State
+from relay.dispatch.lane import Lane, Reservation
+from relay.errors import Problem
+from relay.message import Mode
+from relay.metrics import Metrics
+from relay.ses.clients import concurrency
+from relay.ses.wire import Quota, SesAccount
+from relay.store import listing, sweeping
+from relay.store.clock import milliseconds, now_ms
+from relay.store.queue import Queue, next_due
+from relay.store.store import Store
+from relay.store.writer import Rank
+
+SWEEP_EVERY = 1.0  # seconds
+QUOTA_EVERY = timedelta(minutes=5)  # SES fact 3; GetAccount itself is limited to one call a second
+QUOTA_AGAIN = timedelta(seconds=30)  # after it failed
+EXPIRE_EVERY = timedelta(minutes=1)
+RETENTION_EVERY = timedelta(hours=1)
+TRUNCATE_EVERY = timedelta(seconds=60)  # the README's promise on how long destroyed content can be read back
+GRACE = timedelta(seconds=20)
+MESSAGE_BORN_BITS = 21  # below the milliseconds of an id (relay.message.Ids)
+
+
+class Dispatcher:
+    """Built once by the application; `run` until cancelled, then `close`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        accounts: Mapping[str, SesAccount],
+        store: Store,
+        metrics: Metrics,
+    ) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._accounts = accounts
+        self._policy = RetryPolicy(max_age=settings.delivery.max_age, on_unknown=settings.delivery.on_unknown)
+        self._keeps_content = any(domain.mode is Mode.SHARED for domain in settings.domains.values())
+        self._domains = settings.domains
+        self._keep_for = settings.retention.content
+        self._retained_to = 0
+        self.quota_faults: dict[str, str] = {}  # accounts whose live limits cannot be had, and why
+        self.lanes: dict[str, Lane] = {}
+        for name, account in accounts.items():
+            theirs = {domain: each for domain, each in settings.domains.items() if each.account == name}
+            self.lanes[name] = Lane(
+                account,
+                store,
+                theirs,
+                self._policy,
+                metrics,
+                rate=settings.ses_accounts[name].rate,
+                concurrency=concurrency(settings.ses_accounts[name]),
+            )
+
+    # -- what the core asks ------------------------------------------------------------------------------------------
+
+    def lane_of(self, domain: str) -> Lane:
+        """Looked up when work is taken, not stored with it: a domain may move to another account meanwhile."""
+        return self.lanes[self._domains[domain].account]
+
+    def reserve(self, queue: Queue, recipients: int) -> Reservation | None:
+        return self.lane_of(queue[0]).reserve(queue, recipients)
+
+    def note(self, queue: Queue) -> None:
+        """Something was committed as queued, due now."""
+        self.lane_of(queue[0]).note(queue, now_ms())
+
+    # -- running -----------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Before the doors open: what a dead process left becomes unknown, and what waits is known."""
+        lost = await self._store.write(sweeping.recover, self._store.is_alone, Rank.SETTLE)
+        if lost:
+            log.trouble("recovery.unknown_outcomes", deliveries=lost)
+        orphans = await self._store.read(sweeping.orphans)
+        await self._sweep_contents(orphans)
+        for domain, stream in await self._store.read(listing.queues):
+            if domain not in self._domains:
+                log.trouble("queue.orphaned", domain=domain, stream=stream.value, remedy="add the domain to the file")
+        for lane in self.lanes.values():
+            await self._own(lane)
+        await self._sweep()
+        await self.look_again()
+
+    async def run(self) -> None:
+        """Lanes, sweeps and quota checks, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for name, lane in self.lanes.items():
+                tasks.create_task(lane.run(), name=f"lane-{name}")
+                tasks.create_task(self._watch_quota(lane, self._accounts[name]), name=f"quota-{name}")
+            tasks.create_task(self._sweep_for_ever(), name="sweeps")
+
+    async def close(self) -> None:
+        """Wait for calls under way, and leave nothing readable that was destroyed."""
+        for lane in self.lanes.values():
+            lane.close()
+        left = sum(await asyncio.gather(*(lane.drain(GRACE) for lane in self.lanes.values())))
+        if left:
+            log.trouble("shutdown.calls_left", calls=left)
+        await self._sweep_contents(self._take_destroyed())
+
+    async def look_again(self) -> None:
+        """Ask the database what waits: someone else may have written."""
+
+        def due(db: Connection) -> dict[str, dict[Queue, int]]:
+            found: dict[str, dict[Queue, int]] = defaultdict(dict)
+            for name, lane in self.lanes.items():
+                for queue in lane.queues:
+                    if (first := next_due(db, queue)) is not None:
+                        found[name][queue] = first
+            return found
+
+        for name, queues in (await self._store.read(due)).items():
+            for queue, first in queues.items():
+                self.lanes[name].note(queue, first)
+
+    # -- quota -------------------------------------------------------------------------------------------------------
+
+    async def _watch_quota(self, lane: Lane, account: SesAccount) -> None:
+        while True:
+            try:
+                quota = await account.quota()
+            except Problem as problem:
+                if lane.name not in self.quota_faults:
+                    log.trouble("lane.no_quota", account=lane.name, rate=lane.pace.full, detail=problem.detail)
+                self.quota_faults[lane.name] = problem.detail
+                await asyncio.sleep(QUOTA_AGAIN.total_seconds())
+                continue
+            self.quota_faults.pop(lane.name, None)
+            self._apply(lane, quota)
+            await asyncio.sleep(QUOTA_EVERY.total_seconds())
+
+    def _apply(self, lane: Lane, quota: Quota) -> None:
+        if quota.rate > 0:
+            lane.pace.retune(quota.rate, quota.daily, quota.sent_today, time.monotonic())
+            lane.wake()
+        log.event(
+            "lane.quota",
+            account=lane.name,
+            rate=quota.rate,
+            daily=quota.daily,
+            sent_today=quota.sent_today,
+            production=quota.is_production,
+            sending=quota.is_sending_enabled,
+        )
+
+    # -- sweeps ------------------------------------------------------------------------------------------------------
+
+    async def _sweep_for_ever(self) -> None:
+        expired_at = retained_at = time.monotonic()
+        truncated_at = time.monotonic()
+        while True:
+            started = time.monotonic()
+            await asyncio.sleep(SWEEP_EVERY)
+            now = time.monotonic()
+            self._metrics.loop_lag.observe(max(0.0, now - started - SWEEP_EVERY))
+            try:
+                is_expiring = now - expired_at > EXPIRE_EVERY.total_seconds()
+                await self._sweep(is_expiring=is_expiring)
+                expired_at = now if is_expiring else expired_at
+                await self._sweep_contents(self._take_destroyed())
+                if self._keeps_content and now - retained_at > RETENTION_EVERY.total_seconds():
+                    retained_at = now
+                    await self._sweep_retention()
+                if now - truncated_at > TRUNCATE_EVERY.total_seconds() and await self._store.truncate_log():
+                    truncated_at = now
+                if not self._store.is_alone:
+                    for lane in self.lanes.values():
+                        await self._own(lane)
+                    await self.look_again()
+            except (Problem, TimeoutError) as exc:
+                log.trouble("sweep.failed", exc)
+
+    async def _sweep(self, *, is_expiring: bool = True) -> None:
+        queues = tuple(queue for lane in self.lanes.values() for queue in lane.queues) if is_expiring else ()
+        swept = await self._store.write(
+            sweeping.sweep_waiting, sweeping.Round(self._policy, queues, self._store.is_alone), Rank.SWEEP
+        )
+        if swept.requeued:
+            self._metrics.possible_duplicates.inc(swept.requeued)
+            log.event("queue.possible_duplicates", deliveries=swept.requeued)
+        if swept.failed:
+            log.event("queue.expired", deliveries=swept.failed)
+        for domain, stream in swept.woken:
+            if domain in self._domains:
+                self.lane_of(domain).note((domain, stream), now_ms())
+        await self._sweep_contents(list(swept.destroyed))
+
+    def _take_destroyed(self) -> list[int]:
+        found: list[int] = []
+        for lane in self.lanes.values():
+            found += lane.attempts.destroyed
+            lane.attempts.destroyed.clear()
+        return found
+
+    async def _sweep_contents(self, message_ids: list[int]) -> None:
+        for start in range(0, len(message_ids), sweeping.SLICE):
+            await self._store.write(sweeping.sweep_contents, message_ids[start : start + sweeping.SLICE], Rank.SWEEP)
+
+    async def _sweep_retention(self) -> None:
+        """Destroy kept content whose time is over, a slice at a time, from where the last pass ended.
+
+        A message that is still open then is destroyed when it closes.
+        """
+        until = now_ms() - milliseconds(self._keep_for) << MESSAGE_BORN_BITS
+        after: int | None = self._retained_to
+        while after is not None:
+            destroyed, after = await self._store.write(
+                sweeping.sweep_retention, sweeping.Retention(after, until), Rank.SWEEP
+            )
+            await self._sweep_contents(list(destroyed))
+        self._retained_to = until
+
+    async def _own(self, lane: Lane) -> None:
+        """On PostgreSQL one process owns a lane; the others accept and leave its mail queued."""
+        is_owned = await self._store.own(f"lane {lane.name}")
+        if is_owned != lane.is_owned:
+            lane.is_owned = is_owned
+            log.event("lane.owned" if is_owned else "lane.lost", account=lane.name)
+            lane.wake()
+
+    # -- what is seen from outside -----------------------------------------------------------------------------------
+
+    async def measure(self) -> None:
+        """Set the gauges that need the database."""
+        now = now_ms()
+        counted: dict[tuple[str, str], int] = {
+            (name, state.value): 0 for name in self.lanes for state in State if not state.is_final
+        }
+        oldest: dict[str, int] = {}
+        for depth in await self._store.read(listing.depths):
+            domain = self._domains.get(depth.domain)
+            name = domain.account if domain else "none"
+            counted[name, depth.state] = counted.get((name, depth.state), 0) + depth.deliveries
+            if depth.state == State.QUEUED.value:
+                oldest[name] = min(depth.oldest_due_at, oldest.get(name, now))
+        for (name, state), count in counted.items():
+            self._metrics.queue_depth.labels(name, state).set(count)
+        for name in self.lanes:
+            age = timedelta(milliseconds=max(0, now - oldest.get(name, now)))
+            self._metrics.queue_age.labels(name).set(milliseconds(age) / 1000)

@@ -1,0 +1,228 @@
+"""One lane: the paced stream of deliveries of one SES account. Hands over, takes what is due, starts attempts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from relay import log
+from relay.config import SenderDomain
+from relay.delivery import Delivery, RetryPolicy, State
+from relay.dispatch.attempt import Attempts
+from relay.dispatch.pacing import Pace
+from relay.dispatch.stops import ACCOUNT, Stop, Stops
+from relay.errors import Problem
+from relay.message import Stream
+from relay.metrics import Metrics
+from relay.ses.wire import SesAccount
+from relay.store.clock import now_ms
+from relay.store.queue import Order, Queue, Taken, take
+from relay.store.store import Store
+from relay.store.writer import Rank
+
+RANKS = {stream: rank for rank, stream in enumerate(Stream)}
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A free slot and the tokens for one attempt, taken before its message is committed."""
+
+    lane: Lane
+    recipients: int
+
+    def start(self, delivery: Delivery, content: bytes) -> None:
+        """The message is committed: make the call."""
+        self.lane.start(delivery, content)
+
+    def release(self) -> None:
+        """The commit failed: give the slot back. The tokens are gone, which only errs on the slow side."""
+        self.lane.release_slot()
+
+
+class Lane:
+    """Runs from `run` until cancelled; then `drain` waits for the calls under way."""
+
+    def __init__(
+        self,
+        account: SesAccount,
+        store: Store,
+        domains: Mapping[str, SenderDomain],
+        policy: RetryPolicy,
+        metrics: Metrics,
+        *,
+        rate: float,
+        concurrency: int,
+    ) -> None:
+        self.name = account.name
+        self.pace = Pace.at_rate(rate, time.monotonic())
+        self.stops = Stops()
+        self.is_owned = False  # whether this process is the one that takes work for the account
+        self.attempts = Attempts(account, store, domains, policy, metrics, self.pace, self.stops)
+        self._store = store
+        self._domains = domains
+        self._concurrency = concurrency
+        self._in_flight = 0
+        self._due: dict[Queue, int] = {}  # queues with something waiting: when the first is due, in milliseconds
+        self._wake = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_closing = False
+        metrics.in_flight.labels(self.name).set_function(lambda: self._in_flight)
+        metrics.lane_rate.labels(self.name).set_function(lambda: self.pace.rate)
+        metrics.lane_held.labels(self.name).set_function(lambda: int(ACCOUNT in self.stops.all()))
+
+    # -- hand-over ---------------------------------------------------------------------------------------------------
+
+    def reserve(self, queue: Queue, recipients: int) -> Reservation | None:
+        """A slot and tokens for one attempt now, if nothing of its rank waits. Never waits itself."""
+        domain, stream = queue
+        now = time.monotonic()
+        if (
+            not self.is_owned
+            or self._is_closing
+            or self._in_flight >= self._concurrency
+            or not self.stops.is_open(domain)
+            or self._is_behind(stream)
+            or not self.pace.can_start(recipients, now)
+        ):
+            return None
+        self.pace.spend(recipients)
+        self._in_flight += 1
+        return Reservation(self, recipients)
+
+    def _is_behind(self, stream: Stream) -> bool:
+        now = now_ms()
+        return any(
+            due <= now and RANKS[other] <= RANKS[stream] and self.stops.is_open(domain)
+            for (domain, other), due in self._due.items()
+        )
+
+    def start(self, delivery: Delivery, content: bytes | None) -> None:
+        """Make the call of an attempt that has durably started and holds a slot."""
+        task = asyncio.create_task(self._attempt(delivery, content), name=f"attempt-{delivery.id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def release_slot(self) -> None:
+        self._in_flight -= 1
+        self._wake.set()
+
+    def note(self, queue: Queue, due_at: int) -> None:
+        """Something waits in a queue: look when it is due."""
+        self._due[queue] = min(due_at, self._due.get(queue, due_at))
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Something changed: look again."""
+        self._wake.set()
+
+    @property
+    def queues(self) -> list[Queue]:
+        """Every queue the lane could have."""
+        return [(domain, stream) for domain in self._domains for stream in Stream]
+
+    # -- taking ------------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Take and start what is due, for ever."""
+        while True:
+            self._wake.clear()
+            try:
+                await self._round()
+            except Problem as problem:  # the store's trouble, logged there
+                log.trouble("lane.cannot_take", account=self.name, reason=problem.kind.slug)
+                await asyncio.sleep(1)
+            wait = self._until_next()
+            try:
+                async with asyncio.timeout(wait):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    async def _round(self) -> None:
+        now = time.monotonic()
+        free = self._concurrency - self._in_flight
+        tokens = self.pace.startable(now)
+        if not self.is_owned or free <= 0 or tokens <= 0:
+            return
+        key = self.stops.probe(now)
+        if key is not None and (key != ACCOUNT or self._in_flight == 0):
+            await self._take(self._queues_due(None if key == ACCOUNT else key), 1, tokens)
+            if key == ACCOUNT:
+                return
+        await self._take(self._queues_due(is_open=True), free, tokens)
+
+    def _queues_due(self, domain: str | None = None, *, is_open: bool = False) -> list[Queue]:
+        """Queues with something due, by rank; within a rank whoever waits longest goes first."""
+        now = now_ms()
+        found = [
+            queue
+            for queue, due in self._due.items()
+            if due <= now and (domain is None or queue[0] == domain) and (not is_open or self.stops.is_open(queue[0]))
+        ]
+        return sorted(found, key=lambda queue: (RANKS[queue[1]], self._due[queue]))
+
+    async def _take(self, queues: list[Queue], deliveries: int, recipients: int) -> None:
+        if not queues:
+            return
+        self._in_flight += deliveries  # held until it is known how many are needed
+        self.pace.spend(recipients)
+        started: tuple[Delivery, ...] = ()
+        try:
+            taken: Taken = await self._store.write(
+                take, Order(self.name, tuple(queues), deliveries, recipients), Rank.SETTLE
+            )
+            started = taken.started
+            for queue, due in taken.next_due.items():
+                if due is None:
+                    self._due.pop(queue, None)
+                else:
+                    self._due[queue] = due
+        finally:
+            self._in_flight -= deliveries - len(started)
+            self.pace.spend(sum(len(each.recipients) for each in started) - recipients)
+        for each in started:
+            self.start(each, None)
+
+    def _until_next(self) -> float | None:
+        """Seconds until there may be something to do; None: until woken."""
+        if not self._due or self._in_flight >= self._concurrency or not self.is_owned:
+            return None
+        now = time.monotonic()
+        open_due = [due for (domain, _), due in self._due.items() if self.stops.is_open(domain)]
+        waits = [max(0.0, (min(open_due) - now_ms()) / 1000, self.pace.wait())] if open_due else []
+        if (probe := self.stops.next_probe()) is not None:
+            waits.append(max(0.0, probe - now, self.pace.wait()))
+        # Never spin: where the daily quota is what lacks, tokens alone do not help.
+        return max(0.005, min(waits)) if waits else None
+
+    async def _attempt(self, delivery: Delivery, content: bytes | None) -> None:
+        try:
+            settlement = await self.attempts.make(delivery, content)
+            if settlement.state is State.QUEUED and settlement.due_at is not None:
+                self.note((delivery.domain, delivery.stream), settlement.due_at)
+        finally:
+            self.release_slot()
+
+    # -- the rest ----------------------------------------------------------------------------------------------------
+
+    @property
+    def stop(self) -> Stop | None:
+        """Why the whole account is stopped, if it is."""
+        return self.stops.all().get(ACCOUNT)
+
+    def close(self) -> None:
+        """Start nothing more."""
+        self._is_closing = True
+
+    async def drain(self, grace: timedelta) -> int:
+        """Wait for calls under way. Returns how many had to be left: the next start finds them unknown."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=grace.total_seconds())
+        left = list(self._tasks)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        return len(left)

@@ -1,0 +1,42 @@
+"""What is counted, for Prometheus. Labels are our own words: never an address, a subject or a key."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
+
+LATENCIES = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class Metrics:
+    """One registry per running server."""
+
+    def __init__(self) -> None:
+        disable_created_metrics()
+        self.registry = CollectorRegistry()
+        made = self.registry
+        self.accepted = Counter("relay_accepted", "Messages accepted", ["protocol", "mode"], registry=made)
+        self.refused = Counter("relay_refused", "Requests refused", ["protocol", "reason"], registry=made)
+        self.ses_calls = Counter("relay_ses_calls", "Calls to SES", ["account", "outcome"], registry=made)
+        self.ses_seconds = Histogram(
+            "relay_ses_call_seconds", "How long SES took", ["account"], buckets=LATENCIES, registry=made
+        )
+        self.deliveries = Counter("relay_deliveries", "Moves of deliveries", ["account", "state"], registry=made)
+        self.possible_duplicates = Counter(
+            "relay_possible_duplicates", "Deliveries tried again though SES may have had them", registry=made
+        )
+        self.queue_depth = Gauge("relay_queue_deliveries", "Open deliveries", ["account", "state"], registry=made)
+        self.queue_age = Gauge(
+            "relay_queue_oldest_due_seconds", "How long the oldest due delivery waits", ["account"], registry=made
+        )
+        self.lane_rate = Gauge("relay_lane_rate", "Paced rate, recipients per second", ["account"], registry=made)
+        self.lane_held = Gauge("relay_lane_held", "1 while the account is stopped", ["account"], registry=made)
+        self.in_flight = Gauge("relay_lane_calls_in_flight", "Calls under way", ["account"], registry=made)
+        self.message_memory = Gauge("relay_message_memory_bytes", "Octets of messages in memory", registry=made)
+        self.smtp_connections = Gauge("relay_smtp_connections", "Open SMTP connections", registry=made)
+        self.loop_lag = Histogram(
+            "relay_event_loop_lag_seconds", "How late the event loop ran a timer", buckets=LATENCIES, registry=made
+        )
+
+    def text(self) -> bytes:
+        """Everything, in the Prometheus text format."""
+        return generate_latest(self.registry)

@@ -1,0 +1,123 @@
+"""Reads the header of a raw message by its octets, so that what is not touched stays as it was."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from relay.errors import Kind, Problem, printable
+from relay.message import Address
+
+MAX_HEADER = 256 << 10  # octets (SMTP fact 1.6)
+CRLF = b"\r\n"
+
+_FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:")  # RFC 5322 section 3.6.8; the space is obsolete syntax, still seen
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderField:
+    """One field: `name` in lower case, `raw` all its lines with their CRLFs."""
+
+    name: str
+    raw: bytes
+
+    @property
+    def value(self) -> bytes:
+        """What follows the colon, unfolded (RFC 5322 section 2.2.3), without the white space around it."""
+        return self.raw.partition(b":")[2].replace(CRLF, b"").strip(b" \t")
+
+
+def normalise_newlines(raw: bytes) -> bytes:
+    """Every bare CR or LF as CRLF (RFC 5321 section 2.3.8). Returns `raw` itself where there is none."""
+    if raw.count(b"\n") == raw.count(b"\r") == raw.count(CRLF):
+        return raw
+    return re.sub(rb"\r*\n|\r", CRLF, raw)
+
+
+def split(raw: bytes) -> tuple[list[HeaderField], bytes]:
+    """The fields of a message with CRLF lines, and its body without the empty line before it.
+
+    Raises Problem(BAD_REQUEST) for a header no two programs would read alike.
+    """
+    end = raw.find(b"\r\n\r\n", 0, MAX_HEADER)
+    if raw.startswith(CRLF):
+        return [], raw[2:]
+    if end < 0:
+        if len(raw) > MAX_HEADER:
+            raise Problem(Kind.BAD_REQUEST, f"the message's header is over {MAX_HEADER} octets")
+        header, body = raw if raw.endswith(CRLF) or not raw else raw + CRLF, b""
+    else:
+        header, body = raw[: end + 2], raw[end + 4 :]
+    return list(_fields(header)), body
+
+
+def _fields(header: bytes) -> Iterator[HeaderField]:
+    lines = header.split(CRLF)[:-1]
+    at = 0
+    while at < len(lines):
+        match = _FIELD.match(lines[at])
+        if match is None:
+            raise Problem(
+                Kind.BAD_REQUEST,
+                f"line {at + 1} of the message is no header field ({printable(lines[at], 40)}): the header must end "
+                "with an empty line",
+            )
+        first = at
+        at += 1
+        while at < len(lines) and lines[at][:1] in (b" ", b"\t"):
+            at += 1
+        yield HeaderField(match[1].decode("ascii").lower(), CRLF.join(lines[first:at]) + CRLF)
+
+
+# -- mailboxes -------------------------------------------------------------------------------------------------------
+
+_COMMENT_OR_QUOTE = re.compile(rb'"(?:[^"\\]|\\.)*"|\((?:[^()\\]|\\.)*\)')
+
+
+def only_mailbox(value: bytes) -> Address:
+    """The address of a header field that must name exactly one mailbox (RFC 5322 section 3.4).
+
+    Stricter than most parsers, for SES reads the same field by its own rules: what could be read in two ways is
+    refused. Raises Problem(BAD_REQUEST) for none, several or a group, and what Address.parse raises.
+    """
+    bare = value
+    while (shorter := _COMMENT_OR_QUOTE.sub(_blank, bare)) != bare:
+        bare = shorter  # comments nest
+    if any(octet in bare for octet in b'"()\\'):
+        raise Problem(Kind.BAD_REQUEST, "From has a quote or a parenthesis that is never closed")
+    if b"," in bare or bare.count(b"<") > 1:
+        raise Problem(Kind.BAD_REQUEST, "From names several mailboxes; Amazon SES takes exactly one")
+    if b":" in bare or b";" in bare:
+        raise Problem(Kind.BAD_REQUEST, "From names a group; Amazon SES takes exactly one mailbox")
+    start, end = bare.find(b"<"), bare.rfind(b">")
+    if start < 0 and end < 0:
+        return _address(_without_comments(value).strip(b" \t"))
+    if start < 0 or end < start or bare[end + 1 :].replace(b"\1", b"").strip(b" \t"):
+        raise Problem(Kind.BAD_REQUEST, "From is not of the form Name <name@domain>")
+    # The original: a quoted local part stands between the brackets.
+    return _address(value[start + 1 : end].strip(b" \t"))
+
+
+def _blank(match: re.Match[bytes]) -> bytes:
+    """As many octets that mean nothing, so that places stay the same."""
+    return b"\1" * len(match[0])
+
+
+def _without_comments(value: bytes) -> bytes:
+    """For the old form `root@host (Cron Daemon)`."""
+    while (shorter := _COMMENT_OR_QUOTE.sub(lambda m: m[0] if m[0][:1] == b'"' else b"", value)) != value:
+        value = shorter
+    return value
+
+
+def _address(octets: bytes) -> Address:
+    if not octets:
+        raise Problem(Kind.BAD_REQUEST, "From has no address")
+    if b"=?" in octets:
+        raise Problem(Kind.BAD_REQUEST, "From has an encoded word in its address; only the name may be encoded")
+    try:
+        text = octets.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise Problem(Kind.BAD_ADDRESS, f"{printable(octets)} is not an address: it is not UTF-8") from exc
+    return Address.parse(text)

@@ -1,0 +1,1 @@
+"""A stand-in for SES and its neighbours, for the demo, tests and drills."""

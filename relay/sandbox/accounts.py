@@ -1,0 +1,89 @@
+"""The AWS accounts the sandbox plays, each with the identities it has verified and what it may send."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from dataclasses import dataclass
+from zlib import crc32
+
+from relay.sandbox.refusals import Refusal
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """An AWS account. `name` is its access key id; `rate` is in recipients per second, `daily_quota` in recipients.
+
+    Identities are domains and addresses, lower-case. `production=False` is what AWS calls the sandbox: mail goes to
+    verified identities and to the mailbox simulator only. A negative `daily_quota` is none (GetAccount: -1).
+    """
+
+    name: str
+    identities: tuple[str, ...]
+    rate: float = 1000.0
+    daily_quota: float = 50_000.0
+    production: bool = True
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"An account's name takes letters, digits, _ and - only: {self.name!r}")
+        if self.rate <= 0:
+            raise ValueError(f"The rate of {self.name} must be positive")
+        object.__setattr__(self, "identities", tuple(identity.lower() for identity in self.identities))
+
+    @property
+    def number(self) -> str:
+        """Twelve digits, as in ARNs; the same name gives the same number."""
+        return f"{crc32(self.name.encode()):012d}"
+
+    def has_verified(self, address: str) -> bool:
+        """Whether the address, its domain or a parent domain is an identity (SES: subdomains inherit)."""
+        address = address.lower()
+        if address in self.identities:
+            return True
+        domain = address.rpartition("@")[2]
+        return any(domain == identity or domain.endswith(f".{identity}") for identity in self.identities)
+
+
+class Allowance:
+    """What one account may still send in one region. Moments are seconds of a monotonic clock."""
+
+    def __init__(self, account: Account, now: float) -> None:
+        self._account = account
+        self._burst = max(account.rate, 1.0)
+        self._tokens = self._burst
+        self._filled_at = now
+        self._minutes: deque[tuple[int, int]] = deque()  # (minute, recipients): a day is at most 1,441 pairs
+        self._sent = 0
+
+    def spend(self, recipients: int, counted: int, now: float) -> None:
+        """Take one call's recipients, `counted` of them against the daily quota; Refusal when either is used up.
+
+        Any token left lets a whole call through, and the debt is paid off in refusals: so the SES team described it.
+        """
+        tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._account.rate)
+        self._tokens, self._filled_at = tokens, now
+        if tokens <= 0:
+            raise Refusal("TooManyRequestsException", "Maximum sending rate exceeded.")
+        if 0 <= self._account.daily_quota < self.sent(now) + counted:
+            raise Refusal("LimitExceededException", "Daily message quota exceeded")
+        self._tokens -= recipients
+        self._note(counted, now)
+
+    def sent(self, now: float) -> int:
+        """Recipients sent to in the rolling 24 hours, to the minute."""
+        while self._minutes and self._minutes[0][0] * 60 <= now - _DAY:
+            self._sent -= self._minutes.popleft()[1]
+        return self._sent
+
+    def _note(self, counted: int, now: float) -> None:
+        minute = int(now // 60)
+        if self._minutes and self._minutes[-1][0] == minute:
+            counted_before = self._minutes.pop()[1]
+            self._minutes.append((minute, counted_before + counted))
+        else:
+            self._minutes.append((minute, counted))
+        self._sent += counted

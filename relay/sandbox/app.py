@@ -1,0 +1,162 @@
+"""The sandbox as a Starlette application: the AWS operations, what tests and drills ask it, a page for people."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from relay.sandbox import page, ses, sqs
+from relay.sandbox.accounts import Account
+from relay.sandbox.cloud import Cloud
+from relay.sandbox.faults import BadScript, read_script
+from relay.sandbox.mailbox import Captured
+from relay.sandbox.refusals import Refusal
+from relay.sandbox.wire import Caller, caller_of, read_body, read_object
+
+_CHUNK = 256 * 1024
+
+Operation = Callable[[Cloud, Caller, Request, bytes], Awaitable[Response]]
+
+
+def create_app(accounts: Sequence[Account]) -> Starlette:
+    """The application; its `state.cloud` holds everything it knows.
+
+    The faults that close a connection need the server of `relay.sandbox.server`.
+    """
+    app = Starlette(
+        routes=[
+            Route("/v2/email/outbound-emails", send_email, methods=["POST"]),
+            Route("/", sqs_operation, methods=["POST"]),
+            Route("/v2/email/account", get_account, methods=["GET"]),
+            Route("/v2/email/identities/{name}", get_email_identity, methods=["GET"]),
+            Route("/v2/email/{rest:path}", ses.unknown, methods=["GET", "POST", "PUT", "DELETE"]),
+            Route("/messages", list_messages, methods=["GET"]),
+            Route("/messages", clear_messages, methods=["DELETE"]),
+            Route("/faults", list_faults, methods=["GET"]),
+            Route("/faults", add_fault, methods=["POST"]),
+            Route("/faults", clear_faults, methods=["DELETE"]),
+            Route("/healthz", healthz, methods=["GET"]),
+            Route("/", show_list, methods=["GET"]),
+            Route("/mail/{id}", show_mail, methods=["GET"]),
+        ],
+    )
+    app.state.cloud = Cloud(accounts)
+    return app
+
+
+async def send_email(request: Request) -> Response:
+    async def operation(cloud: Cloud, caller: Caller, request: Request, body: bytes) -> Response:
+        return ses.send_email(cloud, caller, body)
+
+    return await _perform(request, "SendEmail", operation, ses.ses_refusal)
+
+
+async def get_account(request: Request) -> Response:
+    async def operation(cloud: Cloud, caller: Caller, request: Request, body: bytes) -> Response:
+        return ses.get_account(cloud, caller)
+
+    return await _perform(request, "GetAccount", operation, ses.ses_refusal)
+
+
+async def get_email_identity(request: Request) -> Response:
+    async def operation(cloud: Cloud, caller: Caller, request: Request, body: bytes) -> Response:
+        return ses.get_email_identity(caller, request.path_params["name"])
+
+    return await _perform(request, "GetEmailIdentity", operation, ses.ses_refusal)
+
+
+async def sqs_operation(request: Request) -> Response:
+    service, _, name = request.headers.get("x-amz-target", "").partition(".")
+
+    async def operation(cloud: Cloud, caller: Caller, request: Request, body: bytes) -> Response:
+        if service != "AmazonSQS" or name not in sqs.OPERATIONS:
+            raise Refusal("UnknownOperationException")
+        return await sqs.OPERATIONS[name](cloud, caller, request, read_object(body))
+
+    return await _perform(request, name, operation, sqs.sqs_refusal)
+
+
+async def _perform(
+    request: Request, name: str, operation: Operation, refuse: Callable[[Refusal], Response]
+) -> Response:
+    """One AWS call: its body, its caller, the fault it meets, its answer."""
+    cloud = _cloud(request)
+    try:
+        body = await read_body(request)
+        caller = caller_of(request, cloud.accounts)
+        fault = cloud.faults.take(caller.account.name, name)
+        if fault is None:
+            return await operation(cloud, caller, request, body)
+        return await fault(request, lambda: operation(cloud, caller, request, body))
+    except Refusal as refusal:
+        return refuse(refusal)
+    except ClientDisconnect:
+        return Response()  # to nobody
+
+
+async def list_messages(request: Request) -> Response:
+    captured = _cloud(request).mailbox.after(request.query_params.get("after", ""))
+    return StreamingResponse(_as_array(captured), media_type="application/json")
+
+
+async def _as_array(captured: list[Captured]) -> AsyncIterator[str]:
+    """A JSON array in pieces: a gigabyte of mail never becomes one string."""
+    pieces, size = ["["], 0
+    for number, message in enumerate(captured):
+        pieces.append(("," if number else "") + message.as_json())
+        size += len(pieces[-1])
+        if size >= _CHUNK:
+            yield "".join(pieces)
+            pieces, size = [], 0
+            await asyncio.sleep(0)  # other callers get their turn
+    yield "".join([*pieces, "]"])
+
+
+async def clear_messages(request: Request) -> Response:
+    _cloud(request).mailbox.clear()
+    return Response(status_code=204)
+
+
+async def list_faults(request: Request) -> Response:
+    return JSONResponse([script.as_json() for script in _cloud(request).faults.scripts])
+
+
+async def add_fault(request: Request) -> Response:
+    cloud = _cloud(request)
+    try:
+        script = read_script(await read_body(request), set(cloud.accounts))
+    except BadScript as bad:
+        return JSONResponse({"error": "bad_request", "faults": bad.faults}, 400)
+    except Refusal as refusal:
+        return ses.ses_refusal(refusal)
+    except ClientDisconnect:
+        return Response()  # to nobody
+    cloud.faults.scripts.append(script)
+    return JSONResponse(script.as_json(), 201)
+
+
+async def clear_faults(request: Request) -> Response:
+    _cloud(request).faults.scripts.clear()
+    return Response(status_code=204)
+
+
+async def healthz(request: Request) -> Response:
+    return JSONResponse({"status": "ok"})
+
+
+async def show_list(request: Request) -> Response:
+    return page.show_list(_cloud(request).mailbox, request.query_params.get("before", ""))
+
+
+async def show_mail(request: Request) -> Response:
+    return page.show_mail(_cloud(request).mailbox.find(request.path_params["id"]))
+
+
+def _cloud(request: Request) -> Cloud:
+    cloud: Cloud = request.app.state.cloud
+    return cloud

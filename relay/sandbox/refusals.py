@@ -1,0 +1,61 @@
+"""The errors of SES and SQS, by the code botocore reads."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_SIGNATURE = "The request signature we calculated does not match the signature you provided."
+
+# fmt: off
+#                                     HTTP  message when nothing more is known
+ERRORS: Final[dict[str, tuple[int, str | None]]] = {
+    "TooManyRequestsException":           (429, "Maximum sending rate exceeded."),
+    "ThrottlingException":                (400, "Rate exceeded"),
+    "Throttling":                         (400, "Maximum sending rate exceeded"),
+    "LimitExceededException":             (400, "Daily message quota exceeded"),
+    "MessageRejected":                    (400, "Illegal content"),
+    "SendingPausedException":             (400, "Account sending is disabled."),
+    "AccountSuspendedException":          (400, "Sending is permanently restricted for this account."),
+    "MailFromDomainNotVerifiedException": (400, "The MAIL FROM domain is not verified."),
+    "NotFoundException":                  (404, "Configuration set <relay> does not exist."),
+    "BadRequestException":                (400, None),
+    "ValidationException":                (400, None),
+    "SerializationException":             (400, None),
+    "MalformedHttpRequestException":      (400, None),
+    "RequestEntityTooLargeException":     (413, "The request is too large."),
+    "AccessDeniedException":              (403, "User is not authorized to perform `ses:SendRawEmail' on resource"),
+    "UnrecognizedClientException":        (403, "The security token included in the request is invalid."),
+    "ExpiredTokenException":              (403, "The security token included in the request is expired"),
+    "SignatureDoesNotMatch":              (403, _SIGNATURE),
+    "InvalidSignatureException":          (403, _SIGNATURE),
+    "IncompleteSignatureException":       (400, "The Authorization header is not a Signature Version 4 credential."),
+    "MissingAuthenticationTokenException": (403, "Missing Authentication Token"),
+    "OptInRequired":                      (403, "The AWS access key id needs a subscription for the service"),
+    "RequestExpired":                     (400, "Request has expired."),
+    "RequestTimeoutException":            (408, None),
+    "RequestAbortedException":            (400, None),
+    "InternalFailure":                    (500, None),
+    "InternalServiceErrorException":      (500, None),
+    "ServiceUnavailable":                 (503, None),
+    "UnknownOperationException":          (404, "The sandbox does not speak this operation."),
+    # SQS
+    "QueueDoesNotExist":                  (400, "The specified queue does not exist."),
+    "ReceiptHandleIsInvalid":             (400, "The input receipt handle is invalid."),
+    "InvalidAttributeName":               (400, None),
+    "InvalidParameterValueException":     (400, None),
+    "EmptyBatchRequest":                  (400, "There should be at least one entry in the request."),
+    "TooManyEntriesInBatchRequest":       (400, "Maximum number of entries per request are 10."),
+    "BatchEntryIdsNotDistinct":           (400, "Two or more batch entries in the request have the same Id."),
+}
+# fmt: on
+
+
+class Refusal(Exception):
+    """An error answer of AWS. The status and text left out are the table's; None is a null message, which SES sends."""
+
+    def __init__(self, code: str, message: str | None = "", status: int = 0) -> None:
+        super().__init__(code, message)
+        known_status, known_message = ERRORS.get(code, (400, None))
+        self.code = code
+        self.message = known_message if message == "" else message
+        self.status = status or known_status

@@ -1,0 +1,137 @@
+"""The SES v2 REST operations: SendEmail, GetAccount, GetEmailIdentity."""
+
+from __future__ import annotations
+
+import binascii
+import time
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from relay.sandbox.cloud import Cloud
+from relay.sandbox.events import events_of
+from relay.sandbox.mailbox import Captured
+from relay.sandbox.refusals import Refusal
+from relay.sandbox.rules import Sending, admit
+from relay.sandbox.simulator import is_simulator
+from relay.sandbox.wire import Caller, Json, answer, member, read_object
+
+
+def send_email(cloud: Cloud, caller: Caller, body: bytes) -> Response:
+    """Accept one raw message, or raise Refusal. FromEmailAddress replaces the From check, not the captured header."""
+    sending = _read_sending(read_object(body))
+    letter = admit(sending, caller.account, caller.region)
+    counted = sum(1 for recipient in letter.recipients if not is_simulator(recipient))
+    cloud.allowance(caller).spend(len(letter.recipients), counted, time.monotonic())
+    now = datetime.now(UTC)
+    captured = Captured(
+        id=f"0102{int(now.timestamp() * 1000):012x}-{uuid4()}-000000",
+        account=caller.account.name,
+        region=caller.region,
+        recipients=letter.recipients,
+        tags=dict(sending.tags),
+        configuration_set=sending.configuration_set,
+        raw=sending.raw,
+        received_at=now,
+    )
+    cloud.mailbox.add(captured)
+    if captured.configuration_set is not None:  # event destinations belong to configuration sets
+        queue = cloud.queues[caller.account.name]
+        for event in events_of(captured, letter, caller.account):
+            queue.put(event)
+    return answer({"MessageId": captured.id})
+
+
+def get_account(cloud: Cloud, caller: Caller) -> Response:
+    account = caller.account
+    return answer(
+        {
+            "DedicatedIpAutoWarmupEnabled": False,
+            "EnforcementStatus": "HEALTHY",
+            "ProductionAccessEnabled": account.production,
+            "SendingEnabled": True,
+            "SendQuota": {
+                "Max24HourSend": account.daily_quota if account.daily_quota >= 0 else -1.0,
+                "MaxSendRate": account.rate,
+                "SentLast24Hours": float(cloud.allowance(caller).sent(time.monotonic())),
+            },
+            "SuppressionAttributes": {"SuppressedReasons": ["BOUNCE", "COMPLAINT"]},
+        }
+    )
+
+
+def get_email_identity(caller: Caller, name: str) -> Response:
+    """A verified identity of the account. A subdomain inherits the right to send, but is no identity itself."""
+    if name.lower() not in caller.account.identities:
+        raise Refusal("NotFoundException", f"Email identity {name} does not exist.")
+    is_domain = "@" not in name
+    return answer(
+        {
+            "IdentityType": "DOMAIN" if is_domain else "EMAIL_ADDRESS",
+            "FeedbackForwardingStatus": False,
+            "VerifiedForSendingStatus": True,
+            "VerificationStatus": "SUCCESS",
+            "DkimAttributes": {
+                "SigningEnabled": is_domain,
+                "Status": "SUCCESS" if is_domain else "NOT_STARTED",
+                "SigningAttributesOrigin": "AWS_SES",
+            },
+            "MailFromAttributes": {"BehaviorOnMxFailure": "USE_DEFAULT_VALUE"},
+            "Policies": {},
+            "Tags": [],
+        }
+    )
+
+
+def _read_sending(request: Json) -> Sending:
+    return Sending(
+        raw=_read_raw(request),
+        sender=member(request, "FromEmailAddress", str),
+        feedback=member(request, "FeedbackForwardingEmailAddress", str),
+        recipients=_read_destination(request),
+        tags=_read_tags(request),
+        configuration_set=member(request, "ConfigurationSetName", str),
+    )
+
+
+def _read_raw(request: Json) -> bytes:
+    content: Json = member(request, "Content", dict) or {}
+    raw: Json | None = member(content, "Raw", dict)
+    if raw is None or len(content) > 1:
+        raise Refusal("BadRequestException", "The sandbox takes Content.Raw, alone.")
+    try:
+        return binascii.a2b_base64(member(raw, "Data", str) or "", strict_mode=True)
+    except ValueError:
+        raise Refusal("SerializationException", "Content.Raw.Data is not base64.") from None
+
+
+def _read_destination(request: Json) -> tuple[str, ...] | None:
+    destination: Json | None = member(request, "Destination", dict)
+    if destination is None:
+        return None
+    recipients: list[str] = []
+    for name in ("ToAddresses", "CcAddresses", "BccAddresses"):
+        recipients += member(destination, name, list) or []
+    if not all(isinstance(recipient, str) for recipient in recipients):
+        raise Refusal("SerializationException", "Destination takes lists of strings.")
+    return tuple(recipients) or None
+
+
+def _read_tags(request: Json) -> tuple[tuple[str, str], ...]:
+    tags = []
+    for tag in member(request, "EmailTags", list) or []:
+        if not isinstance(tag, dict):
+            raise Refusal("SerializationException", "EmailTags takes a list of objects.")
+        tags.append((member(tag, "Name", str) or "", member(tag, "Value", str) or ""))
+    return tuple(tags)
+
+
+def ses_refusal(refusal: Refusal) -> Response:
+    """A refusal in the form of the rest-json protocol."""
+    return answer({"message": refusal.message}, refusal.status, **{"x-amzn-ErrorType": refusal.code})
+
+
+async def unknown(request: Request) -> Response:
+    return ses_refusal(Refusal("UnknownOperationException"))

@@ -1,0 +1,1 @@
+"""Amazon SES: the only door to botocore."""

@@ -1,0 +1,1 @@
+"""All SQL: the schema, the one writer, and what is read and written."""

@@ -1,0 +1,26 @@
+"""The queue's clock and spans, in milliseconds since 1970: the database's own where several machines share it."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+from sqlalchemy import BigInteger, Connection, cast, extract, func, select
+
+LEASE = timedelta(minutes=10)  # longer than any call to SES may take
+HELD_AT_MOST = timedelta(days=5)
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def milliseconds(span: timedelta) -> int:
+    return int(span / timedelta(milliseconds=1))
+
+
+def clock(db: Connection) -> int:
+    """Now, for what is written: on PostgreSQL leases are judged by one clock, the server's."""
+    if db.dialect.name == "sqlite":
+        return now_ms()
+    return db.execute(select(cast(extract("epoch", func.clock_timestamp()) * 1000, BigInteger))).scalar_one()

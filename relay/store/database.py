@@ -1,0 +1,200 @@
+"""Opens a database, SQLite or PostgreSQL, the way Relay needs it: durable, alone, and at the right schema."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from relay import log
+
+
+class StoreError(Exception):
+    """The database cannot be used. The text says why and what to do."""
+
+
+def parse_url(text: str, relative_to: Path) -> URL:
+    """`postgresql://...` as it is; anything else is the path of a SQLite file."""
+    if text.startswith(("postgresql://", "postgres://")):
+        url = make_url(text.replace("postgres://", "postgresql://", 1))
+        return url.set(drivername="postgresql+asyncpg")
+    return URL.create("sqlite", database=str((relative_to / text).resolve()))
+
+
+def is_sqlite(url: URL) -> bool:
+    return url.get_backend_name() == "sqlite"
+
+
+def sqlite_path(url: URL) -> Path:
+    assert url.database
+    return Path(url.database)
+
+
+def _prepare_sqlite(engine: Engine, *, read_only: bool) -> None:
+    @event.listens_for(engine, "connect")
+    def _connect(driver: Any, _record: Any) -> None:
+        driver.isolation_level = None  # the driver would begin too late, and not IMMEDIATE
+        cursor = driver.cursor()
+        for pragma in (
+            "busy_timeout = 5000",
+            "foreign_keys = ON",
+            *(
+                ("query_only = ON",)
+                if read_only
+                # NORMAL loses acknowledged mail in a power cut, FULL does not (SMTP fact 0.7).
+                else ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON", "cache_size = -16000")
+            ),
+        ):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(db: Connection) -> None:
+        # IMMEDIATE: a transaction that reads first and writes later could not wait for its turn.
+        db.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def writing_engine(url: URL) -> Engine:
+    """SQLite: for the writer's thread, or for a command that writes beside a server."""
+    engine = create_engine(url, poolclass=NullPool, connect_args={"check_same_thread": False})
+    _prepare_sqlite(engine, read_only=False)
+    return engine
+
+
+def reading_engine(url: URL) -> Engine:
+    """SQLite: for hot look-ups, direct and on the loop's own thread."""
+    engine = create_engine(url, connect_args={"check_same_thread": False})
+    _prepare_sqlite(engine, read_only=True)
+    return engine
+
+
+def listing_engine(url: URL) -> AsyncEngine:
+    """For listings and management reads, and on PostgreSQL for everything."""
+    if not is_sqlite(url):
+        return create_async_engine(url, pool_pre_ping=True)
+    engine = create_async_engine(url.set(drivername="sqlite+aiosqlite"), pool_size=4, max_overflow=0)
+    _prepare_sqlite(engine.sync_engine, read_only=True)
+    return engine
+
+
+@contextmanager
+def sole_owner(path: Path) -> Iterator[None]:
+    """Hold the database directory for this process. Raises StoreError if another server has it."""
+    lock = path.parent / f"{path.name}.lock"
+    file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            raise StoreError(
+                f"another relay is serving {path}: stop it first, or give this one a database of its own"
+            ) from exc
+        yield
+    finally:
+        os.close(file)
+
+
+# -- schema ----------------------------------------------------------------------------------------------------------
+
+
+def _alembic() -> AlembicConfig:
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return config
+
+
+def head() -> str:
+    """The schema this code works with."""
+    revision = ScriptDirectory.from_config(_alembic()).get_current_head()
+    assert revision
+    return revision
+
+
+def revision_of(db: Connection) -> str | None:
+    return MigrationContext.configure(db).get_current_revision()
+
+
+def upgrade(db: Connection) -> None:
+    """Bring the schema to `head`, inside the caller's transaction."""
+    config = _alembic()
+    config.attributes["connection"] = db
+    command.upgrade(config, "head")
+
+
+def check_revision(db: Connection) -> bool:
+    """Whether the schema is current; False if it is older or absent. Raises StoreError if it is newer."""
+    found = revision_of(db)
+    if found is None or found == head():
+        return found is not None
+    known = {script.revision for script in ScriptDirectory.from_config(_alembic()).walk_revisions()}
+    if found not in known:
+        raise StoreError(
+            f"the database was written by a newer Relay (schema {found}, this one knows {head()}): "
+            "install that version, or restore the backup made before its upgrade"
+        )
+    return False
+
+
+def migrate_sqlite(url: URL) -> None:
+    """Create or upgrade a SQLite file. An upgrade takes a backup beside it first.
+
+    Raises StoreError for a file that is damaged, newer, or cannot be opened.
+    """
+    path = sqlite_path(url)
+    if not path.parent.is_dir():
+        raise StoreError(f"the folder of the database, {path.parent}, does not exist: create it first")
+    is_new = not path.exists()
+    if is_new:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    engine = writing_engine(url)
+    try:
+        with engine.connect() as db:
+            if not is_new and db.exec_driver_sql("PRAGMA quick_check(1)").scalar() != "ok":
+                raise StoreError(f"{path} is damaged: restore a backup, or salvage it with `sqlite3 {path} .recover`")
+            is_current = check_revision(db)
+            was = revision_of(db)
+            db.rollback()
+            if is_current:
+                return
+            if was is not None:
+                log.event("store.backup", file=str(_backup(path, was)))
+            with db.begin():
+                upgrade(db)
+            log.event("store.migrated", schema=head())
+    except sqlite3.DatabaseError as exc:  # quick_check on a file that is no database at all
+        raise StoreError(f"{path} is not a database that can be read: {type(exc).__name__}") from exc
+    finally:
+        engine.dispose()
+
+
+async def migrate_postgresql(url: URL) -> None:
+    """Create or upgrade the schema. Raises StoreError for a newer one."""
+    engine = listing_engine(url)
+    try:
+        async with engine.begin() as db:
+            if not await db.run_sync(check_revision):
+                await db.run_sync(upgrade)
+    finally:
+        await engine.dispose()
+
+
+def _backup(path: Path, revision: str) -> Path:
+    copy = path.with_name(f"{path.name}.{revision}.{int(time.time())}.backup")
+    os.close(os.open(copy, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    return copy

@@ -1,0 +1,176 @@
+"""What is shown of the queue: one message with its deliveries and recipients, listings, depths. Reads only."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, func, select
+
+from relay.message import Stream
+from relay.store.queue import Queue
+from relay.store.schema import contents, deliveries, messages, recipients
+from relay.store.settling import FINAL_STATES
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientView:
+    """One recipient. `address` is None once it is forgotten."""
+
+    address: str | None
+    field: str
+    state: str
+    updated_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryView:
+    """One delivery; times in milliseconds since 1970."""
+
+    id: int
+    state: str
+    attempts: int
+    failures: int
+    possible_duplicates: int
+    due_at: int | None
+    finished_at: int | None
+    account: str | None
+    kind: str | None
+    detail: str | None
+    ses_message_id: str | None
+    recipients: tuple[RecipientView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageView:
+    """One message as an operator or its sender may see it."""
+
+    public_id: str
+    protocol: str
+    domain: str
+    mode: str
+    stream: str
+    mail_from: str | None
+    header_from: str | None
+    subject: str | None
+    rfc_message_id: str
+    ledger: tuple[str, ...]
+    size: int
+    accepted_at: int
+    destroyed_at: int | None
+    deliveries: tuple[DeliveryView, ...]
+
+    @property
+    def state(self) -> str:
+        """The state of its deliveries in one word: of those still open the one most in need of a look."""
+        order = ("held", "unknown", "sending", "queued", "failed", "cancelled", "sent")
+        return min((each.state for each in self.deliveries), key=order.index)
+
+
+def message(db: Connection, public_id: str, tenant_id: int | None = None) -> MessageView | None:
+    """One message, of that tenant only if one is named."""
+    which = select(messages).where(messages.c.public_id == public_id)
+    if tenant_id is not None:
+        which = which.where(messages.c.tenant_id == tenant_id)
+    return next(iter(_views(db, which)), None)
+
+
+def page(db: Connection, *, state: str | None, domain: str | None, limit: int) -> list[MessageView]:
+    """The newest messages, of one delivery state or domain if named."""
+    which = select(messages).order_by(messages.c.id.desc()).limit(limit)
+    if domain:
+        which = which.where(messages.c.domain == domain)
+    if state:
+        having = select(deliveries.c.message_id).where(deliveries.c.state == state)
+        which = which.where(messages.c.id.in_(having))
+    return _views(db, which)
+
+
+def _views(db: Connection, which: Select[Any]) -> list[MessageView]:
+    found = db.execute(which).all()
+    rows = db.execute(
+        select(deliveries).where(deliveries.c.message_id.in_([each.id for each in found])).order_by(deliveries.c.id)
+    ).all()
+    people: dict[int, list[RecipientView]] = defaultdict(list)
+    for person in db.execute(
+        select(recipients).where(recipients.c.delivery_id.in_([row.id for row in rows])).order_by(recipients.c.id)
+    ):
+        people[person.delivery_id].append(RecipientView(person.address, person.field, person.state, person.updated_at))
+    parts: dict[int, list[DeliveryView]] = defaultdict(list)
+    for row in rows:
+        parts[row.message_id].append(_delivery(row, people[row.id]))
+    return [
+        MessageView(
+            public_id=each.public_id,
+            protocol=each.protocol,
+            domain=each.domain,
+            mode=each.mode,
+            stream=each.stream,
+            mail_from=each.mail_from,
+            header_from=each.header_from,
+            subject=each.subject,
+            rfc_message_id=each.rfc_message_id,
+            ledger=tuple(json.loads(each.ledger)),
+            size=each.size,
+            accepted_at=each.accepted_at,
+            destroyed_at=each.destroyed_at,
+            deliveries=tuple(parts[each.id]),
+        )
+        for each in found
+    ]
+
+
+def _delivery(row: Row[Any], people: Sequence[RecipientView]) -> DeliveryView:
+    return DeliveryView(
+        id=row.id,
+        state=row.state,
+        attempts=row.attempts,
+        failures=row.failures,
+        possible_duplicates=row.possible_duplicates,
+        due_at=row.due_at,
+        finished_at=row.finished_at,
+        account=row.account,
+        kind=row.kind,
+        detail=row.detail,
+        ses_message_id=row.ses_message_id,
+        recipients=tuple(people),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """Open deliveries of one queue in one state, and the oldest due time among them."""
+
+    domain: str
+    stream: str
+    state: str
+    deliveries: int
+    oldest_due_at: int
+
+
+def depths(db: Connection) -> list[Depth]:
+    rows = db.execute(
+        select(deliveries.c.domain, deliveries.c.stream, deliveries.c.state)
+        .add_columns(func.count().label("depth"), func.min(deliveries.c.due_at).label("oldest"))
+        .where(deliveries.c.state.not_in(FINAL_STATES))
+        .group_by(deliveries.c.domain, deliveries.c.stream, deliveries.c.state)
+    )
+    return [Depth(row.domain, row.stream, row.state, row.depth, row.oldest) for row in rows]
+
+
+def queues(db: Connection) -> list[Queue]:
+    """The queues that have something waiting."""
+    rows = db.execute(
+        select(deliveries.c.domain, deliveries.c.stream).where(deliveries.c.state.in_(("queued", "unknown"))).distinct()
+    )
+    return [(row.domain, Stream(row.stream)) for row in rows]
+
+
+def sealed_parts(db: Connection, message_id: int) -> list[bytes]:
+    """A message's content as it rests: sealed, in order."""
+    return list(
+        db.scalars(select(contents.c.sealed).where(contents.c.message_id == message_id).order_by(contents.c.part))
+    )

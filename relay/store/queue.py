@@ -1,0 +1,292 @@
+"""The queue's way in and out: accept messages, take deliveries. Plain functions of a Connection for the writer."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, insert, select, tuple_, update
+
+from relay.delivery import Delivery, RecipientState, Settlement, State
+from relay.errors import Kind
+from relay.message import Addressee, Mode, Stream
+from relay.store.clock import LEASE, clock, milliseconds
+from relay.store.schema import contents, deliveries, messages, recipients, suppressions
+from relay.store.settling import settle
+
+Queue = tuple[str, Stream]  # (sender domain, stream)
+
+
+@dataclass(frozen=True, slots=True)
+class NewDelivery:
+    """Recipients of one SES call, each with the id of its row and its address's keyed hash."""
+
+    id: int
+    recipients: tuple[tuple[int, Addressee, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """An accepted submission as it is written. `state` is SENDING only where a lane reserved the attempt."""
+
+    id: int
+    public_id: str
+    tenant_id: int
+    key_id: int | None
+    protocol: str
+    domain: str
+    mode: Mode
+    stream: Stream
+    mail_from: str | None
+    header_from: str
+    subject: str | None = field(repr=False)
+    rfc_message_id: str
+    ledger: str
+    size: int
+    accepted_at: int
+    wrapped_key: bytes = field(repr=False)
+    parts: tuple[bytes, ...] = field(repr=False)
+    keep_for: timedelta | None
+    state: State
+    deliveries: tuple[NewDelivery, ...]
+
+    def started(self) -> NewMessage:
+        """The same, committed as an attempt that has begun."""
+        return replace(self, state=State.SENDING)
+
+
+def accept(db: Connection, items: Sequence[NewMessage]) -> Sequence[None]:
+    """Write accepted messages. A delivery committed as SENDING has thereby durably started its first attempt."""
+    message_rows: list[dict[str, Any]] = []
+    content_rows: list[dict[str, Any]] = []
+    delivery_rows: list[dict[str, Any]] = []
+    recipient_rows: list[dict[str, Any]] = []
+    lease_ends = clock(db) + milliseconds(LEASE)
+    for item in items:
+        is_sending = item.state is State.SENDING
+        message_rows.append(
+            {
+                "id": item.id,
+                "public_id": item.public_id,
+                "tenant_id": item.tenant_id,
+                "key_id": item.key_id,
+                "protocol": item.protocol,
+                "domain": item.domain,
+                "mode": item.mode.value,
+                "stream": item.stream.value,
+                "mail_from": item.mail_from,
+                "header_from": item.header_from,
+                "subject": item.subject,
+                "rfc_message_id": item.rfc_message_id,
+                "ledger": item.ledger,
+                "size": item.size,
+                "accepted_at": item.accepted_at,
+                "wrapped_key": item.wrapped_key,
+                "keep_for": None if item.keep_for is None else milliseconds(item.keep_for),
+                "open_deliveries": len(item.deliveries),
+            }
+        )
+        for part, sealed in enumerate(item.parts):
+            content_rows.append({"message_id": item.id, "part": part, "sealed": sealed})
+        for new in item.deliveries:
+            delivery_rows.append(
+                {
+                    "id": new.id,
+                    "message_id": item.id,
+                    "domain": item.domain,
+                    "stream": item.stream.value,
+                    "state": item.state.value,
+                    "attempts": int(is_sending),
+                    "failures": 0,
+                    "possible_duplicates": 0,
+                    "first_due_at": item.accepted_at,
+                    "due_at": lease_ends if is_sending else item.accepted_at,
+                }
+            )
+            for row_id, addressee, address_hash in new.recipients:
+                recipient_rows.append(
+                    {
+                        "id": row_id,
+                        "delivery_id": new.id,
+                        "address": str(addressee.address),
+                        "address_hash": address_hash,
+                        "field": addressee.field.value,
+                        "state": RecipientState.QUEUED.value,
+                        "updated_at": item.accepted_at,
+                    }
+                )
+    db.execute(insert(messages), message_rows)
+    db.execute(insert(contents), content_rows)
+    db.execute(insert(deliveries), delivery_rows)
+    db.execute(insert(recipients), recipient_rows)
+    return [None] * len(items)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a lane asks for: queues in the order to look at them, and how many deliveries and recipients it can
+    start."""
+
+    account: str
+    queues: tuple[Queue, ...]
+    deliveries: int
+    recipients: int
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a lane was given, each attempt durably started.
+
+    `next_due`: of the queues that had fewer due than asked for, when the next is due; None for an empty queue.
+    """
+
+    started: tuple[Delivery, ...]
+    next_due: Mapping[Queue, int | None]
+
+
+def take(db: Connection, items: Sequence[Order]) -> Sequence[Taken]:
+    return [_take(db, order) for order in items]
+
+
+_due = (
+    select(deliveries.c.id, deliveries.c.attempts)
+    .where(
+        deliveries.c.domain == bindparam("domain"),
+        deliveries.c.stream == bindparam("stream"),
+        deliveries.c.state == "queued",
+        deliveries.c.due_at <= bindparam("now"),
+    )
+    .order_by(deliveries.c.due_at, deliveries.c.id)
+    .limit(bindparam("most"))
+)
+
+
+def _take(db: Connection, order: Order) -> Taken:
+    now = clock(db)
+    found: list[tuple[int, int]] = []
+    short: list[Queue] = []
+    for domain, stream in order.queues:
+        most = order.deliveries - len(found)
+        if most <= 0:
+            break
+        rows = db.execute(_due, {"domain": domain, "stream": stream.value, "now": now, "most": most}).all()
+        found += [(row.id, row.attempts) for row in rows]
+        if len(rows) < most:
+            short.append((domain, stream))
+    chosen = _within(db, found, order.recipients)
+    started = _start(db, chosen, order.account, now)
+    return Taken(tuple(started), {queue: next_due(db, queue) for queue in short})
+
+
+def next_due(db: Connection, queue: Queue) -> int | None:
+    """When the first delivery of a queue is due."""
+    domain, stream = queue
+    found: int | None = db.scalar(
+        select(func.min(deliveries.c.due_at)).where(
+            deliveries.c.domain == domain, deliveries.c.stream == stream.value, deliveries.c.state == "queued"
+        )
+    )
+    return found
+
+
+def _within(db: Connection, found: Sequence[tuple[int, int]], most: int) -> Sequence[tuple[int, int]]:
+    """As many of the found, in order, as have `most` recipients together; always the first."""
+    if not found:
+        return found
+    counts: dict[int, int] = dict(
+        db.execute(
+            select(recipients.c.delivery_id, func.count())
+            .where(recipients.c.delivery_id.in_([each[0] for each in found]))
+            .group_by(recipients.c.delivery_id)
+        ).tuples()
+    )
+    total = 0
+    for position, (delivery_id, _) in enumerate(found):
+        total += counts.get(delivery_id, 0)
+        if total > most and position:
+            return found[:position]
+    return found
+
+
+def _start(db: Connection, chosen: Sequence[tuple[int, int]], account: str, now: int) -> list[Delivery]:
+    if not chosen:
+        return []
+    seen = tuple_(deliveries.c.id, deliveries.c.attempts).in_(chosen)
+    started = db.scalars(
+        update(deliveries)
+        .where(seen, deliveries.c.state == "queued")
+        .values(state="sending", attempts=deliveries.c.attempts + 1, due_at=now + milliseconds(LEASE), account=account)
+        .returning(deliveries.c.id)
+    ).all()
+    loaded = load(db, started)
+    return _without_suppressed(db, loaded, now)
+
+
+def load(db: Connection, ids: Sequence[int]) -> list[Delivery]:
+    """Deliveries with the recipients that are still to be sent to, oldest first."""
+    addresses: dict[int, list[str]] = defaultdict(list)
+    for delivery_id, address in db.execute(
+        select(recipients.c.delivery_id, recipients.c.address)
+        .where(recipients.c.delivery_id.in_(ids), recipients.c.state == "queued")
+        .order_by(recipients.c.id)
+    ).tuples():
+        assert address is not None  # only recipients of final deliveries lose theirs
+        addresses[delivery_id].append(address)
+    rows = db.execute(
+        select(deliveries, messages.c.public_id, messages.c.tenant_id, messages.c.mode)
+        .add_columns(messages.c.size, messages.c.wrapped_key)
+        .join(messages, messages.c.id == deliveries.c.message_id)
+        .where(deliveries.c.id.in_(ids))
+        .order_by(deliveries.c.id)
+    )
+    return [
+        Delivery(
+            id=row.id,
+            message_id=row.message_id,
+            public_id=row.public_id,
+            tenant_id=row.tenant_id,
+            domain=row.domain,
+            stream=Stream(row.stream),
+            mode=Mode(row.mode),
+            recipients=tuple(addresses[row.id]),
+            size=row.size,
+            attempts=row.attempts,
+            failures=row.failures,
+            possible_duplicates=row.possible_duplicates,
+            first_due_at=row.first_due_at,
+            wrapped_key=row.wrapped_key,
+        )
+        for row in rows
+    ]
+
+
+def _without_suppressed(db: Connection, loaded: Sequence[Delivery], now: int) -> list[Delivery]:
+    """Ask the suppression list again: an address may have been put on it while its mail waited."""
+    asked = {(each.tenant_id, address.lower()) for each in loaded for address in each.recipients}
+    listed = set(
+        db.execute(
+            select(suppressions.c.tenant_id, suppressions.c.address).where(
+                tuple_(suppressions.c.tenant_id, suppressions.c.address).in_(sorted(asked))
+            )
+        ).tuples()
+    )
+    if not listed:
+        return list(loaded)
+    kept: list[Delivery] = []
+    for each in loaded:
+        out = [address for address in each.recipients if (each.tenant_id, address.lower()) in listed]
+        rest = tuple(address for address in each.recipients if address not in out)
+        if out:
+            db.execute(
+                update(recipients)
+                .where(recipients.c.delivery_id == each.id, recipients.c.address.in_(out))
+                .values(state=RecipientState.SUPPRESSED.value, updated_at=now)
+            )
+        if rest:
+            kept.append(replace(each, recipients=rest))
+        else:
+            settle(db, [Settlement(each.id, each.attempts, State.FAILED, "", kind=Kind.SUPPRESSED)])
+    return kept

@@ -1,0 +1,124 @@
+"""One opened database: write through its writer, read through its readers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TypeVar
+
+from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from relay import log
+from relay.sealing import MasterKey, Sealer
+from relay.store import database, directory
+from relay.store.listing import sealed_parts
+from relay.store.writer import Item, Rank, Result, TaskWriter, ThreadWriter, Write, Writer
+
+Answer = TypeVar("Answer")
+READ_TIMEOUT = 10.0  # seconds: a longer read would keep the write-ahead log from being emptied
+
+
+class Store:
+    """Built by `open_store`. `is_alone`: no other process takes work from this database."""
+
+    def __init__(self, writer: Writer, engine: AsyncEngine, hot: Engine | None, sealer: Sealer) -> None:
+        self._writer = writer
+        self._engine = engine
+        self._hot = hot
+        self.sealer = sealer
+        self._locks: AsyncConnection | None = None
+        self._owned: set[str] = set()
+        self.is_alone = hot is not None
+
+    async def write(self, write: Write[Item, Result], item: Item, rank: Rank, size: int = 0) -> Result:
+        """See Writer.write."""
+        return await self._writer.write(write, item, rank, size)
+
+    def hold_locks_on(self, connection: AsyncConnection) -> None:
+        """PostgreSQL: the connection whose session keeps this process's locks."""
+        self._locks = connection
+
+    async def read(self, read: Callable[[Connection], Answer]) -> Answer:
+        """Run a read on a connection of the listing pool. Raises TimeoutError after 10 seconds."""
+        async with asyncio.timeout(READ_TIMEOUT), self._engine.connect() as db:
+            return await db.run_sync(read)
+
+    async def suppressed(self, tenant_id: int, addresses: Sequence[str]) -> dict[str, directory.Suppression]:
+        """Which lower-case addresses are on a tenant's list. On SQLite direct: a thread costs a hundredfold."""
+        if self._hot is None:
+            return await self.read(lambda db: directory.suppressed(db, tenant_id, addresses))
+        with self._hot.connect() as db:
+            return directory.suppressed(db, tenant_id, addresses)
+
+    async def content(self, message_id: int, wrapped_key: bytes) -> bytes:
+        """A message's content in clear. Raises SealingError if it is damaged or gone."""
+        sealed = await self.read(lambda db: sealed_parts(db, message_id))
+        if len(sealed) == 1:
+            return b"".join(self.sealer.open(message_id, wrapped_key, sealed))
+        return await asyncio.to_thread(lambda: b"".join(self.sealer.open(message_id, wrapped_key, sealed)))
+
+    async def own(self, name: str) -> bool:
+        """Whether this process alone does `name`: on SQLite always, on PostgreSQL by an advisory lock kept open."""
+        if self._locks is None:
+            return True
+        try:
+            if self._locks.closed or self._locks.invalidated:
+                self._owned.clear()
+                self._locks = await self._engine.connect()
+            await self._locks.execute(select(1))  # a lost connection has lost its locks
+            if name not in self._owned:
+                lock = func.pg_try_advisory_lock(func.hashtextextended(f"relay {name}", 0))
+                if (await self._locks.execute(select(lock))).scalar_one():
+                    self._owned.add(name)
+            await self._locks.commit()
+        except DBAPIError as exc:
+            log.trouble("store.locks_lost", exc)
+            self._owned.clear()
+            await self._locks.invalidate()
+        return name in self._owned
+
+    async def truncate_log(self) -> bool:
+        """SQLite: empty the write-ahead log (design: privacy). True where it is empty now, or there is none."""
+        return await self._writer.truncate_log() if isinstance(self._writer, ThreadWriter) else True
+
+
+@asynccontextmanager
+async def open_store(url: URL, master: MasterKey) -> AsyncIterator[Store]:
+    """Open for a server: migrated (SQLite) or checked (PostgreSQL), and the only one on its SQLite file.
+
+    Raises StoreError or SealingError with what to do.
+    """
+    async with AsyncExitStack() as stack:
+        engine = database.listing_engine(url)
+        stack.push_async_callback(engine.dispose)
+        writer: ThreadWriter | TaskWriter
+        hot: Engine | None = None
+        if database.is_sqlite(url):
+            stack.enter_context(database.sole_owner(database.sqlite_path(url)))
+            database.migrate_sqlite(url)
+            writing = database.writing_engine(url)
+            with writing.begin() as db:
+                sealer = directory.establish(db, master)
+            hot = database.reading_engine(url)
+            stack.callback(hot.dispose)
+            writer = ThreadWriter(writing)
+        else:
+            async with engine.connect() as connection:
+                is_current = await connection.run_sync(database.check_revision)
+            if not is_current:
+                raise database.StoreError("the database's schema is older than this Relay: run `relay migrate` first")
+            async with engine.begin() as connection:
+                sealer = await connection.run_sync(directory.establish, master)
+            writer = TaskWriter(engine)
+        store = Store(writer, engine, hot, sealer)
+        if not store.is_alone:
+            store.hold_locks_on(await stack.enter_async_context(engine.connect()))
+        try:
+            yield store
+        finally:
+            await store.truncate_log()
+            await writer.close()

@@ -1,0 +1,170 @@
+"""What time brings: attempts that died, unknown outcomes, mail that waited too long, content whose time is over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, and_, delete, select, update
+
+from relay.delivery import RecipientState, RetryPolicy, State
+from relay.errors import Kind
+from relay.message import Stream
+from relay.store.clock import clock, milliseconds
+from relay.store.queue import Queue
+from relay.store.schema import contents, deliveries, messages
+from relay.store.settling import destroy, finish
+
+SLICE = 500  # rows a sweep moves in one transaction, so that nobody waits long behind it
+
+
+def sweep_contents(db: Connection, items: Sequence[Sequence[int]]) -> Sequence[int]:
+    """Delete the sealed bytes of messages whose key is gone."""
+    return [
+        db.execute(
+            delete(contents).where(
+                contents.c.message_id.in_(
+                    select(messages.c.id).where(messages.c.id.in_(ids), messages.c.wrapped_key.is_(None))
+                )
+            )
+        ).rowcount
+        for ids in items
+    ]
+
+
+def orphans(db: Connection) -> list[int]:
+    """Messages whose key is gone but whose bytes are not: a crash came between. Read once, at start."""
+    joined = contents.join(messages, messages.c.id == contents.c.message_id)
+    return list(db.scalars(select(contents.c.message_id).select_from(joined).where(messages.c.wrapped_key.is_(None))))
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Where a sweep of kept content has got to: ids sort by time, so a pass looks at each once."""
+
+    after: int
+    until: int
+
+
+def sweep_retention(db: Connection, items: Sequence[Retention]) -> Sequence[tuple[set[int], int | None]]:
+    """Destroy kept content whose time is over. Returns what was destroyed and where to go on, None at the end."""
+    answers: list[tuple[set[int], int | None]] = []
+    for item in items:
+        now = clock(db)
+        ids = db.scalars(
+            select(messages.c.id)
+            .where(messages.c.id > item.after, messages.c.id <= item.until)
+            .order_by(messages.c.id)
+            .limit(SLICE)
+        ).all()
+        over = and_(
+            messages.c.id.in_(ids), messages.c.open_deliveries == 0, messages.c.accepted_at + messages.c.keep_for <= now
+        )
+        answers.append((destroy(db, over, now), ids[-1] if len(ids) == SLICE else None))
+    return answers
+
+
+def recover(db: Connection, items: Sequence[bool]) -> Sequence[int]:
+    """At start: attempts that a dead process left open become unknown, at once (True: we are alone) or by lease."""
+    return [_expire_attempts(db, clock(db), is_alone) for is_alone in items]
+
+
+def _expire_attempts(db: Connection, now: int, is_alone: bool) -> int:
+    over = deliveries.c.state == "sending"
+    if not is_alone:
+        over = and_(over, deliveries.c.due_at <= now)
+    return len(
+        db.execute(
+            update(deliveries)
+            .where(over)
+            .values(state="unknown", due_at=now, kind=Kind.SES_UNKNOWN_OUTCOME.slug, detail="the process ended first")
+            .returning(deliveries.c.id)
+        ).all()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What waited too long: how many were resolved and failed, the queues that have work again, content to sweep."""
+
+    requeued: int
+    failed: int
+    woken: frozenset[Queue]
+    destroyed: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One look at what waits: by which policy, in which queues, and whether attempts of others may have died."""
+
+    policy: RetryPolicy
+    queues: tuple[Queue, ...]
+    is_alone: bool
+
+
+def sweep_waiting(db: Connection, items: Sequence[Round]) -> Sequence[Swept]:
+    """Unknown outcomes whose window is over are decided; what was held or queued too long fails. One slice."""
+    return [_sweep_waiting(db, item.policy, item.queues, item.is_alone) for item in items]
+
+
+def _sweep_waiting(db: Connection, policy: RetryPolicy, queues: Sequence[Queue], is_alone: bool) -> Swept:
+    now = clock(db)
+    if not is_alone:
+        _expire_attempts(db, now, is_alone=False)
+    rows = db.execute(
+        select(deliveries)
+        .where(deliveries.c.state.in_(("unknown", "held")), deliveries.c.due_at <= now)
+        .order_by(deliveries.c.id)
+        .limit(SLICE)
+    ).all()
+    woken: set[Queue] = set()
+    failed: list[int] = []
+    requeued = 0
+    for row in rows:
+        state, due_at, kind = State.FAILED, None, Kind.EXPIRED.slug
+        if row.state == State.UNKNOWN.value:
+            state, due_at = policy.resolve(row.failures, row.first_due_at, now)
+            kind = row.kind
+        moved = db.scalar(
+            update(deliveries)
+            .where(deliveries.c.id == row.id, deliveries.c.state == row.state, deliveries.c.attempts == row.attempts)
+            .values(
+                state=state.value,
+                due_at=due_at,
+                finished_at=now if state.is_final else None,
+                kind=kind,
+                possible_duplicates=deliveries.c.possible_duplicates + int(row.state == State.UNKNOWN.value),
+            )
+            .returning(deliveries.c.message_id)
+        )
+        if moved is not None and state is State.QUEUED:
+            requeued += 1
+            woken.add((row.domain, Stream(row.stream)))
+        elif moved is not None:
+            failed.append(row.id)
+    for domain, stream in queues:
+        failed += _expire_queued(db, domain, stream, now - milliseconds(policy.max_age), now)
+    destroyed = finish(db, failed, RecipientState.FAILED, now)
+    return Swept(requeued, len(failed), frozenset(woken), frozenset(destroyed))
+
+
+def _expire_queued(db: Connection, domain: str, stream: Stream, before: int, now: int) -> list[int]:
+    """Fail what was queued too long. A row's first due time is never after its last, so the index bounds the search."""
+    too_old = (
+        select(deliveries.c.id)
+        .where(
+            deliveries.c.domain == domain,
+            deliveries.c.stream == stream.value,
+            deliveries.c.state == "queued",
+            deliveries.c.due_at <= before,
+        )
+        .limit(SLICE)
+    )
+    return list(
+        db.scalars(
+            update(deliveries)
+            .where(deliveries.c.id.in_(too_old), deliveries.c.state == "queued")
+            .values(state="failed", due_at=None, finished_at=now, kind=Kind.EXPIRED.slug)
+            .returning(deliveries.c.id)
+        )
+    )

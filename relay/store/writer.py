@@ -1,0 +1,240 @@
+"""The one way to write: plain functions of a Connection, committed in groups, each caller answered after its commit.
+
+On SQLite the writer is one thread with a synchronous engine; on PostgreSQL one task runs the same functions on asyncpg.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from relay import log
+from relay.errors import Kind, Problem
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+# A write takes every item of its sort that commits together, and answers each, in order.
+Write = Callable[[Connection, Sequence[Item]], Sequence[Result]]
+
+MAX_ITEMS = 100
+MAX_BYTES = 4 << 20
+# PostgreSQL: serialization_failure, deadlock_detected. Always safe to run again: nothing was committed.
+TRY_AGAIN = {"40001", "40P01"}
+ATTEMPTS = 5
+
+
+class Rank(IntEnum):
+    """In one commit, what frees the queue goes before what fills it."""
+
+    SETTLE = 0
+    ACCEPT = 1
+    SWEEP = 2
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    rank: Rank
+    write: Write[Any, Any]
+    item: Any
+    size: int
+    answer: asyncio.Future[Any]
+    outcome: Any = None
+    fault: BaseException | None = None
+    is_bare: bool = False  # runs by itself, outside a transaction
+
+
+class Writer(Protocol):
+    """What a store writes through."""
+
+    async def write(self, write: Write[Item, Result], item: Item, rank: Rank, size: int = 0) -> Result:
+        """Run `write` on `item` in a transaction shared with whatever else waits; return after its commit.
+
+        Cancelling the caller does not undo or stop the write. Raises what the write raised, or
+        Problem(STORAGE_FULL | INTERNAL) for the database's own troubles.
+        """
+
+    async def close(self) -> None:
+        """Commit what is in hand, then stop."""
+
+
+def next_batch(waiting: deque[_Job]) -> list[_Job]:
+    """Take from the front what commits together: at most 100 items or 4 MB, a larger one alone; ranks in order."""
+    batch: list[_Job] = []
+    size = 0
+    while waiting and len(batch) < MAX_ITEMS and (not batch or size + waiting[0].size <= MAX_BYTES):
+        if waiting[0].is_bare and batch:
+            break
+        job = waiting.popleft()
+        size += job.size
+        batch.append(job)
+        if job.is_bare:
+            break
+    batch.sort(key=lambda job: job.rank)
+    return batch
+
+
+def run_together(db: Connection, batch: Sequence[_Job]) -> None:
+    """Run a batch in the transaction of `db`, each sort of write once with all its items."""
+    for _, group in itertools.groupby(batch, key=lambda job: job.rank):
+        sorts: dict[Write[Any, Any], list[_Job]] = {}
+        for job in group:
+            sorts.setdefault(job.write, []).append(job)
+        for write, jobs in sorts.items():
+            for job, outcome in zip(jobs, write(db, [job.item for job in jobs]), strict=True):
+                job.outcome = outcome
+
+
+def translated(fault: BaseException) -> BaseException:
+    """A database's own trouble as a Problem: temporary to the sender, loud to the operator."""
+    if not isinstance(fault, DBAPIError):
+        return fault
+    log.trouble("store.write_failed", fault, cause=type(fault.orig).__name__)
+    words = str(fault.orig).lower()
+    full = "disk is full" in words or "no space left" in words or getattr(fault.orig, "sqlstate", "") == "53100"
+    return Problem(Kind.STORAGE_FULL if full else Kind.INTERNAL)
+
+
+def _answer(batch: Sequence[_Job]) -> None:
+    for job in batch:
+        if job.answer.done():  # its caller was cancelled; the commit stands
+            continue
+        if job.fault is not None:
+            job.answer.set_exception(translated(job.fault))
+        else:
+            job.answer.set_result(job.outcome)
+
+
+class ThreadWriter:
+    """SQLite: one thread, one connection. Another writer would only wait for the same lock."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._loop = asyncio.get_running_loop()
+        self._inbox: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
+        self._thread.start()
+
+    async def write(self, write: Write[Item, Result], item: Item, rank: Rank, size: int = 0) -> Result:
+        answer: asyncio.Future[Result] = self._loop.create_future()
+        self._inbox.put(_Job(rank, write, item, size, answer))
+        return await answer
+
+    async def truncate_log(self) -> bool:
+        """Move the write-ahead log into the file and empty it, so that what was destroyed is gone from it too.
+
+        False if a reader was in the way; nothing is lost then, and a later call will do it.
+        """
+        answer: asyncio.Future[bool] = self._loop.create_future()
+        self._inbox.put(_Job(Rank.SWEEP, _truncate_log, None, 0, answer, is_bare=True))
+        return await answer
+
+    async def close(self) -> None:
+        self._inbox.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _run(self) -> None:
+        waiting: deque[_Job] = deque()
+        is_open = True
+        with self._engine.connect() as db:
+            while is_open or waiting:
+                if not waiting:
+                    is_open = self._receive(waiting, self._inbox.get())
+                while is_open and not self._inbox.empty():
+                    is_open = self._receive(waiting, self._inbox.get())
+                batch = next_batch(waiting)
+                if batch:
+                    self._commit(db, batch)
+                    self._loop.call_soon_threadsafe(_answer, batch)
+
+    @staticmethod
+    def _receive(waiting: deque[_Job], job: _Job | None) -> bool:
+        if job is None:
+            return False
+        waiting.append(job)
+        return True
+
+    def _commit(self, db: Connection, batch: Sequence[_Job]) -> None:
+        try:
+            if batch[0].is_bare:
+                run_together(db, batch)
+                return
+            with db.begin():
+                run_together(db, batch)
+        except BaseException as exc:
+            if len(batch) == 1:
+                batch[0].fault = exc
+                return
+            for job in batch:
+                job.outcome = None
+                self._commit(db, [job])
+
+
+class TaskWriter:
+    """PostgreSQL: one task, one connection at a time, the same functions through `run_sync`."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._waiting: deque[_Job] = deque()
+        self._wake = asyncio.Event()
+        self._is_open = True
+        self._task = asyncio.create_task(self._run(), name="store-writer")
+
+    async def write(self, write: Write[Item, Result], item: Item, rank: Rank, size: int = 0) -> Result:
+        answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Job(rank, write, item, size, answer))
+        self._wake.set()
+        return await answer
+
+    async def close(self) -> None:
+        self._is_open = False
+        self._wake.set()
+        await self._task
+
+    async def _run(self) -> None:
+        while self._is_open or self._waiting:
+            if not self._waiting:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
+            batch = next_batch(self._waiting)
+            await self._commit(batch)
+            _answer(batch)
+
+    async def _commit(self, batch: Sequence[_Job]) -> None:
+        for attempt in itertools.count(1):
+            try:
+                async with self._engine.begin() as db:
+                    await db.run_sync(run_together, batch)
+            except DBAPIError as exc:
+                if getattr(exc.orig, "sqlstate", None) in TRY_AGAIN and attempt < ATTEMPTS:
+                    continue
+                await self._blame(batch, exc)
+            except Exception as exc:
+                await self._blame(batch, exc)
+            return
+
+    async def _blame(self, batch: Sequence[_Job], fault: BaseException) -> None:
+        if len(batch) == 1:
+            batch[0].fault = fault
+            return
+        for job in batch:
+            job.outcome = None
+            await self._commit([job])
+
+
+def _truncate_log(db: Connection, items: Sequence[None]) -> Sequence[bool]:
+    driver = db.connection.driver_connection
+    assert driver is not None
+    is_busy, _, _ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return [not is_busy for _ in items]
