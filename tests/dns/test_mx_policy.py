@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
+from relay.config import MxPolicy, OnTrouble
 from relay.dns import MailExchange, Resolver
 from relay.errors import Kind, Problem
-from relay.config import MxPolicy, OnTrouble
 from relay.routing.mx import MxCheck, decide
 from tests.dns_server import NXDOMAIN, SERVFAIL, DnsServer, records
 
