@@ -11,7 +11,7 @@ class Metrics:
     """One registry per running server."""
 
     def __init__(self) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         made = self.registry
         self.accepted = Counter("relay_accepted", "Messages accepted", ["protocol", "mode"], registry=made)

@@ -21,8 +21,6 @@ _LEXEME = re.compile(rb'"(?:[^"\\]|\\.)*+"|\\.|[()]|[^"()\\]++|["\\]', re.DOTALL
 _MEDIA_TYPE = re.compile(rb"\s*+([!-.0-:<-~]+/[!-.0-:<-~]+)")  # whatever follows: "multipart/mixed junk" is no text
 _PARAMETER = re.compile(rb';\s*+([^\s=;"]*+)\s*+=\s*+("(?:[^"\\]|\\.)*+"|[^;]*)', re.DOTALL)
 
-Entity = tuple[list[HeaderField], bytes]
-
 
 def shorten(raw: bytes) -> tuple[bytes, list[str]]:
     """The message without lines over 998 octets, and what was done to it, in sentences that hold no content.
@@ -30,52 +28,69 @@ def shorten(raw: bytes) -> tuple[bytes, list[str]]:
     `raw` has CRLF line ends only (see normalise_newlines), and is returned itself where no line is too long.
     Raises Problem(BAD_REQUEST) where a long line cannot be shortened without a change of what the message says.
     """
-    if not _long_line(raw):
+    if not _long_line(raw, 0, len(raw)):
         return raw, []
-    message = _Message()
-    shortened, ledger = message.entity(raw, 0, is_message=True), message.ledger
+    message = _Message(raw)
+    message.entity(0, len(raw), 0, is_message=True)
+    ledger = message.ledger
     if len(ledger) > MAX_LEDGER:
         ledger[MAX_LEDGER:] = [f"and {len(ledger) - MAX_LEDGER:,} more changes of this kind"]
-    return shortened, ledger
+    return b"".join(message.done), ledger
 
 
 class _Message:
-    """One message being shortened: what was done to it, and how many parts it was seen to have."""
+    """One message being shortened: what is done of it, and what was done to it.
 
-    def __init__(self) -> None:
+    A part is a place in the message, not a copy of it: nesting would make a copy a level.
+    """
+
+    def __init__(self, raw: bytes) -> None:
+        self.done: list[bytes] = []
         self.ledger: list[str] = []
+        self._raw = raw
         self._parts = 0
 
-    def entity(self, raw: bytes, depth: int, default: str = "text/plain", *, is_message: bool = False) -> bytes:
+    def entity(self, at: int, end: int, depth: int, default: str = "text/plain", *, is_message: bool = False) -> None:
         """A header and a body: a message or a body part (RFC 2045 section 2.4)."""
-        if not (octets := _long_line(raw)):
-            return raw
+        if not (octets := _long_line(self._raw, at, end)):
+            return self.done.append(self._raw[at:end])
         if depth > MAX_DEPTH:
             raise _refusal(f"a part nested more than {MAX_DEPTH} deep has a line of {octets:,} octets")
+        blank = at if self._raw.startswith(CRLF, at, end) else _find(self._raw, b"\r\n\r\n", at, end) + len(CRLF)
+        header = self._raw[at : min(blank, end)]
         try:
-            fields, body = split(raw)
+            fields, _ = split(header)
         except Problem as exc:
             if depth == 0:
                 raise
             raise _refusal(f"a part whose header cannot be read has a line of {octets:,} octets") from exc
-        length = sum(len(field.raw) for field in fields)
-        if length >= len(raw):  # no empty line; of the last field, split() may have added the CRLF
-            return b"".join(map(self._field, fields)).removesuffix(CRLF if length > len(raw) else b"")
-        if octets := _long_line(body):
-            fields, body = self._body(fields, body, octets, depth, default)
+        if blank > end:  # a header alone: of its last field, split() may have added the CRLF
+            folded = b"".join(map(self._field, fields))
+            return self.done.append(folded if header.endswith(CRLF) else folded.removesuffix(CRLF))
+        place = len(self.done)
+        self.done.append(b"")
+        body = blank + len(CRLF)
+        if octets := _long_line(self._raw, body, end):
+            fields = self._body(fields, body, end, octets, depth, default)
             if is_message and all(field.name != "mime-version" for field in fields):
                 fields = [*fields, HeaderField("mime-version", b"MIME-Version: 1.0\r\n")]  # RFC 2045 section 4
                 self.ledger.append("added MIME-Version")
-        return b"".join([*map(self._field, fields), CRLF, body])
+        else:
+            self.done.append(self._raw[body:end])
+        self.done[place] = b"".join([*map(self._field, fields), CRLF])
+        return None
 
     def _field(self, field: HeaderField) -> bytes:
-        if not (octets := _long_line(field.raw)):
+        if not (octets := _long_line(field.raw, 0, len(field.raw))):
             return field.raw
         where = f"the header field {printable(field.name)}"
         self.ledger.append(f"folded {where}: it had a line of {octets:,} octets")
         return _rewrite(field.raw, lambda line: _fold(line, where))
 
-    def _body(self, fields: list[HeaderField], body: bytes, octets: int, depth: int, default: str) -> Entity:
+    def _body(
+        self, fields: list[HeaderField], at: int, end: int, octets: int, depth: int, default: str
+    ) -> list[HeaderField]:
+        """Shortens a body as its media type and encoding allow. Returns the fields, with the encoding it has now."""
         media, boundary = _media_type(fields, default)
         encoding = _encoding(fields)
         if media == "multipart/signed":  # RFC 1847 section 2.1: not one octet of it may change
@@ -85,65 +100,79 @@ class _Message:
             )
         if media.startswith("multipart/") and boundary:
             inner = "message/rfc822" if media == "multipart/digest" else "text/plain"  # RFC 2046 section 5.1.5
-            if (parts := self._multipart(body, boundary, inner, depth)) is not None:
-                return fields, parts
+            if self._multipart(boundary, at, end, depth, inner):
+                return fields
         if media in ("message/rfc822", "message/global") and encoding not in ("quoted-printable", "base64"):
-            return fields, self.entity(body, depth + 1, is_message=True)
-        return self._leaf(fields, body, octets, media, encoding)
+            self.entity(at, end, depth + 1, is_message=True)
+            return fields
+        said, body, encoded = _leaf(self._raw[at:end], media, encoding)
+        self.ledger.append(f"{said}: it had a line of {octets:,} octets")
+        self.done.append(body)
+        if encoded == encoding:
+            return fields
+        field = HeaderField("content-transfer-encoding", f"Content-Transfer-Encoding: {encoded}\r\n".encode())
+        return [*(other for other in fields if other.name != field.name), field]
 
-    def _leaf(self, fields: list[HeaderField], body: bytes, octets: int, media: str, encoding: str) -> Entity:
-        kind, name, had = media.partition("/")[0], printable(media, 60), f"it had a line of {octets:,} octets"
-        if encoding == "quoted-printable":
-            self.ledger.append(f"put soft line breaks into a quoted-printable {name} part: {had}")
-            return fields, _rewrite(body, _soften)
-        if encoding == "base64":
-            self.ledger.append(f"wrapped a base64 {name} part: {had}")
-            return fields, _rewrite(body, lambda line: _wrap(line.translate(None, _NOT_BASE64)))
-        # Messages and multiparts must not be encoded (RFC 2045 section 6.4).
-        if kind == "message":  # a report: made of header fields (RFC 3464 section 2.1), so it folds like them
-            self.ledger.append(f"folded a {name} part: {had}")
-            return fields, _rewrite(body, lambda line: _fold(line, f"a {name} part"))
-        if kind == "multipart":
-            self.ledger.append(f"broke lines of a {name} part whose boundary is missing or never occurs: {had}")
-            return fields, _rewrite(body, _break)
-        encoding = "quoted-printable" if kind == "text" else "base64"
-        self.ledger.append(f"re-encoded a {name} part as {encoding}: {had}")
-        field = HeaderField("content-transfer-encoding", f"Content-Transfer-Encoding: {encoding}\r\n".encode())
-        fields = [*(other for other in fields if other.name != field.name), field]
-        return fields, _quote(body) if kind == "text" else _wrap(binascii.b2a_base64(body, newline=False)) + CRLF
+    def _multipart(self, boundary: bytes, at: int, end: int, depth: int, default: str) -> bool:
+        """Shortens each part (RFC 2046 section 5.1). False where no part begins: then nothing was done."""
+        after = -1  # the last delimiter
+        for start, stop, is_closing in _delimiters(self._raw, boundary, at, end):
+            if after < 0:
+                self._aside(at, start, "a preamble")
+            else:
+                self._part(after, start, start - len(CRLF), depth, default)
+            self._delimiter(self._raw[start:stop])
+            if is_closing:
+                self._aside(stop, end, "an epilogue")
+                return True
+            after = stop
+        if after >= 0:  # never closed
+            self._part(after, end, end, depth, default)
+        return after >= 0
 
-    def _multipart(self, body: bytes, boundary: bytes, default: str, depth: int) -> bytes | None:
-        """The body with each of its parts shortened (RFC 2046 section 5.1); None where no part begins."""
-        done: list[bytes] = []
-        at = 0
-        for start, end, is_last in _delimiters(body, boundary):
-            gap, at = body[at:start], end
-            done.append(self._part(gap, CRLF, depth, default) if done else self._aside(gap, "a preamble"))
-            line = body[start:end]
-            if len(line) > MAX_LINE:
-                self.ledger.append(f"took white space off a boundary line: it had {len(line):,} octets")
-                line = line.rstrip(_WSP)
-            if len(line) > MAX_LINE:
-                raise _refusal(f"the message has a boundary line of {len(line):,} octets")
-            done.append(line)
-            if is_last:
-                return b"".join([*done, self._aside(body[end:], "an epilogue")])
-        return b"".join([*done, self._part(body[at:], b"", depth, default)]) if done else None
-
-    def _part(self, gap: bytes, end: bytes, depth: int, default: str) -> bytes:
-        """What follows a delimiter: its CRLF, the part, and the CRLF that belongs to the next delimiter (`end`)."""
+    def _part(self, at: int, until: int, end: int, depth: int, default: str) -> None:
+        """The CRLF of a delimiter, a part up to `end`, and the CRLF that belongs to the next delimiter."""
         self._parts += 1
         if self._parts > MAX_PARTS:
             raise _refusal(f"the message has more than {MAX_PARTS:,} parts and a line over {MAX_LINE} octets")
-        if len(gap) <= len(CRLF):  # two delimiters in a row
-            return gap
-        return CRLF + self.entity(gap[len(CRLF) : len(gap) - len(end)], depth + 1, default) + end
+        start = min(at + len(CRLF), until)
+        self.done.append(self._raw[at:start])
+        if start < until:  # else two delimiters share a CRLF
+            self.entity(start, end, depth + 1, default)
+            self.done.append(self._raw[end:until])
 
-    def _aside(self, text: bytes, name: str) -> bytes:
+    def _delimiter(self, line: bytes) -> None:
+        if len(line) > MAX_LINE:
+            self.ledger.append(f"took white space off a boundary line: it had {len(line):,} octets")
+            line = line.rstrip(_WSP)
+        if len(line) > MAX_LINE:
+            raise _refusal(f"the message has a boundary line of {len(line):,} octets")
+        self.done.append(line)
+
+    def _aside(self, at: int, end: int, name: str) -> None:
         """A preamble or an epilogue: shown to nobody."""
-        if octets := _long_line(text):
+        if octets := _long_line(self._raw, at, end):
             self.ledger.append(f"broke lines of {name}: it had a line of {octets:,} octets")
-        return _rewrite(text, _break)
+        self.done.append(_rewrite(self._raw[at:end], _break))
+
+
+def _leaf(body: bytes, media: str, encoding: str) -> tuple[str, bytes, str]:
+    """What is done to a body that has no parts, the result, and its encoding."""
+    kind, name = media.partition("/")[0], printable(media, 60)
+    if encoding == "quoted-printable":
+        return f"put soft line breaks into a quoted-printable {name} part", _rewrite(body, _soften), encoding
+    if encoding == "base64":
+        wrapped = _rewrite(body, lambda line: _wrap(line.translate(None, _NOT_BASE64)))
+        return f"wrapped a base64 {name} part", wrapped, encoding
+    # Messages and multiparts must not be encoded (RFC 2045 section 6.4).
+    if kind == "message":  # a report: made of header fields (RFC 3464 section 2.1), so it folds like them
+        return f"folded a {name} part", _rewrite(body, lambda line: _fold(line, f"a {name} part")), encoding
+    if kind == "multipart":
+        said = f"broke lines of a {name} part whose boundary is missing or never occurs"
+        return said, _rewrite(body, _break), encoding
+    if kind == "text":
+        return f"re-encoded a {name} part as quoted-printable", _quote(body), "quoted-printable"
+    return f"re-encoded a {name} part as base64", _wrap(binascii.b2a_base64(body, newline=False)) + CRLF, "base64"
 
 
 def _refusal(what: str) -> Problem:
@@ -153,32 +182,36 @@ def _refusal(what: str) -> Problem:
 # -- lines -----------------------------------------------------------------------------------------------------------
 
 
-def _long_lines(raw: bytes, limit: int) -> Iterator[tuple[int, int]]:
+def _find(raw: bytes, what: bytes, at: int, until: int) -> int:
+    """Where it starts, or `until`."""
+    found = raw.find(what, at, until)
+    return found if found >= 0 else until
+
+
+def _long_lines(raw: bytes, at: int, until: int, limit: int) -> Iterator[tuple[int, int]]:
     """Where each line over the limit starts and ends. Hops a limit at a time: a regex takes 30 times as long."""
-    at = 0
-    while len(raw) - at > limit:
-        end = raw.rfind(b"\n", at, at + limit + len(CRLF))
+    while until - at > limit:
+        end = raw.rfind(b"\n", at, min(at + limit + len(CRLF), until))
         if end < 0:
-            end = raw.find(CRLF, at)
-            end = end if end >= 0 else len(raw)
+            end = _find(raw, CRLF, at, until)
             yield at, end
             end += 1
         at = end + 1
 
 
-def _long_line(raw: bytes) -> int:
+def _long_line(raw: bytes, at: int, until: int) -> int:
     """The octets of the first line that is too long, or 0."""
-    return next((end - start for start, end in _long_lines(raw, MAX_LINE)), 0)
+    return next((end - start for start, end in _long_lines(raw, at, until, MAX_LINE)), 0)
 
 
 def _rewrite(raw: bytes, change: Callable[[bytes], bytes], limit: int = MAX_LINE) -> bytes:
     """Each line over the limit changed, the others as they are."""
     done: list[bytes] = []
     at = 0
-    for start, end in _long_lines(raw, limit):
+    for start, end in _long_lines(raw, 0, len(raw), limit):
         done += raw[at:start], change(raw[start:end])
         at = end
-    return b"".join([*done, raw[at:]])
+    return b"".join([*done, raw[at:]]) if done else raw
 
 
 def _folded(line: bytes) -> bytes | None:
@@ -272,17 +305,15 @@ def _bare_value(fields: list[HeaderField], name: str) -> bytes | None:
     return b"".join(kept)
 
 
-def _delimiters(body: bytes, boundary: bytes) -> Iterator[tuple[int, int, bool]]:
+def _delimiters(raw: bytes, boundary: bytes, at: int, until: int) -> Iterator[tuple[int, int, bool]]:
     """Where each delimiter line starts and ends, and whether it is the closing one (RFC 2046 section 5.1.1)."""
     mark = b"--" + boundary
-    found = -len(CRLF) if body.startswith(mark) else body.find(CRLF + mark)
-    while found != -1:
-        start = found + len(CRLF)
-        end = body.find(CRLF, start)
-        end = end if end >= 0 else len(body)
-        rest = body[start + len(mark) : end].rstrip(_WSP)
+    start = at if raw.startswith(mark, at, until) else _find(raw, CRLF + mark, at, until) + len(CRLF)
+    while start <= until:
+        end = _find(raw, CRLF, start, until)
+        rest = raw[start + len(mark) : end].rstrip(_WSP)
         if rest in (b"", b"--"):
             yield start, end, bool(rest)
             if rest:
                 return
-        found = body.find(CRLF + mark, end)
+        start = _find(raw, CRLF + mark, end, until) + len(CRLF)

@@ -201,7 +201,7 @@ def _within(db: Connection, found: Sequence[tuple[int, int]], most: int) -> Sequ
             select(recipients.c.delivery_id, func.count())
             .where(recipients.c.delivery_id.in_([each[0] for each in found]))
             .group_by(recipients.c.delivery_id)
-        ).tuples()
+        ).all()
     )
     total = 0
     for position, (delivery_id, _) in enumerate(found):
@@ -232,7 +232,7 @@ def load(db: Connection, ids: Sequence[int]) -> list[Delivery]:
         select(recipients.c.delivery_id, recipients.c.address)
         .where(recipients.c.delivery_id.in_(ids), recipients.c.state == "queued")
         .order_by(recipients.c.id)
-    ).tuples():
+    ):
         assert address is not None  # only recipients of final deliveries lose theirs
         addresses[delivery_id].append(address)
     rows = db.execute(
@@ -271,7 +271,7 @@ def _without_suppressed(db: Connection, loaded: Sequence[Delivery], now: int) ->
             select(suppressions.c.tenant_id, suppressions.c.address).where(
                 tuple_(suppressions.c.tenant_id, suppressions.c.address).in_(sorted(asked))
             )
-        ).tuples()
+        )
     )
     if not listed:
         return list(loaded)

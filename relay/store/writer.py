@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import queue
+import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -236,5 +237,8 @@ class TaskWriter:
 def _truncate_log(db: Connection, items: Sequence[None]) -> Sequence[bool]:
     driver = db.connection.driver_connection
     assert driver is not None
-    is_busy, _, _ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    try:
+        is_busy, _, _ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    except sqlite3.OperationalError:  # a statement of this connection is still open
+        is_busy = True
     return [not is_busy for _ in items]

@@ -502,7 +502,7 @@ def boxes(inner: st.SearchStrategy[tuple[int, bytes]]) -> st.SearchStrategy[tupl
 
 @st.composite
 def messages(draw: st.DrawFn) -> tuple[bytes, list[bytes]]:
-    parts = draw(st.lists(leaves, min_size=1, max_size=4))
+    parts = [b"X-Part: %d\r\n" % n + part for n, part in enumerate(draw(st.lists(leaves, min_size=1, max_size=4)))]
     entity = st.sampled_from(parts).map(lambda part: (0, part))
     for _ in range(draw(st.integers(0, 4))):
         entity = boxes(entity)
@@ -522,8 +522,7 @@ def test_any_message_says_the_same_in_shorter_lines(drawn: tuple[bytes, list[byt
         part.get_content_type() for part in email.message_from_bytes(raw, policy=SMTP).walk()
     ]
     for part in parts:
-        if longest(part) <= 998 and part in raw:
-            assert shortened.count(part) >= 1
+        assert longest(part) > 998 or part not in raw or part in shortened
 
 
 SOUP = [

@@ -1,0 +1,87 @@
+"""What store tests share: a store opened on a fresh database, and messages to put in it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import TypeVar
+
+from sqlalchemy.engine import URL
+
+from relay.delivery import State
+from relay.message import Address, Addressee, Ids, Mode, Stream, new_public_id
+from relay.sealing import MasterKey
+from relay.store import database, directory
+from relay.store.clock import now_ms
+from relay.store.queue import NewDelivery, NewMessage, accept
+from relay.store.store import Store, open_store
+from relay.store.writer import Rank
+
+T = TypeVar("T")
+MASTER = MasterKey(bytes(32))
+IDS = Ids()
+
+
+def play(url: URL, story: Callable[[Store, int], Awaitable[T]]) -> T:
+    """Run a story on an opened store; it is also given the default tenant."""
+
+    async def whole() -> T:
+        if not database.is_sqlite(url):
+            await database.migrate_postgresql(url)
+        async with open_store(url, MASTER) as store:
+            return await story(store, await store.read(directory.default_tenant))
+
+    return asyncio.run(whole())
+
+
+def message(
+    store: Store,
+    tenant_id: int,
+    *groups: tuple[str, ...],
+    content: bytes = b"Subject: hi\r\n\r\nbody\r\n",
+    mode: Mode = Mode.BYOC,
+    stream: Stream = Stream.TRANSACTIONAL,
+    state: State = State.QUEUED,
+    domain: str = "byoc.example",
+    keep_for: timedelta | None = None,
+    accepted_at: int | None = None,
+) -> NewMessage:
+    """A message with one delivery per group of recipients."""
+    message_id = IDS.next()
+    wrapped, parts = store.sealer.seal(message_id, content)
+
+    def addressee(text: str) -> tuple[int, Addressee, bytes]:
+        address = Address.parse(text)
+        return IDS.next(), Addressee(address), store.sealer.hash_address(address.folded)
+
+    return NewMessage(
+        id=message_id,
+        public_id=new_public_id(),
+        tenant_id=tenant_id,
+        key_id=None,
+        protocol="ESMTP",
+        domain=domain,
+        mode=mode,
+        stream=stream,
+        mail_from=f"me@{domain}",
+        header_from=f"me@{domain}",
+        subject=None,
+        rfc_message_id="<1@x>",
+        ledger="[]",
+        size=len(content),
+        accepted_at=now_ms() if accepted_at is None else accepted_at,
+        wrapped_key=wrapped,
+        parts=tuple(parts),
+        keep_for=keep_for,
+        state=state,
+        deliveries=tuple(
+            NewDelivery(IDS.next(), tuple(addressee(each) for each in group))
+            for group in groups or (("ana@dest.example",),)
+        ),
+    )
+
+
+async def put(store: Store, new: NewMessage) -> NewMessage:
+    await store.write(accept, new, Rank.ACCEPT, new.size)
+    return new

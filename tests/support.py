@@ -1,0 +1,159 @@
+"""A sandbox and a relay in one background thread, to be talked to over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import http.client
+import json
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from relay import app, config
+from relay.cli.options import with_database
+from relay.cli.starting import create_key
+from relay.sandbox.accounts import Account
+from relay.sandbox.server import running as running_sandbox
+from relay.store import directory
+from relay.store.directory import Permission
+
+PATIENCE = 15.0  # seconds
+ACCOUNTS = (
+    Account("operator", ("shared.example",), daily_quota=-1),
+    Account("customer", ("byoc.example",), daily_quota=-1),
+)
+Found = TypeVar("Found")
+
+
+def relay_settings(folder: Path, sandbox_url: str, **overrides: Any) -> config.Settings:
+    """Settings as from a file, which is left in `folder`. An override replaces single members of its section."""
+    secret = {"secret_access_key": "any"}
+    raw: dict[str, Any] = {
+        "hostname": "relay.test",
+        "smtp": {
+            "listeners": [
+                {"address": "127.0.0.1:0", "tls": "starttls"},
+                {"address": "127.0.0.1:0", "tls": "implicit"},
+                {"address": "127.0.0.1:0", "tls": "none", "trusted_networks": ["127.0.0.1/32"]},
+            ]
+        },
+        "http": {"address": "127.0.0.1:0"},
+        "ses_accounts": {
+            account.name: {
+                "region": "eu-west-1",
+                "endpoint_url": sandbox_url,
+                "rate": 900,
+                "credentials": {"access_key_id": account.name, **secret},
+            }
+            for account in ACCOUNTS
+        },
+        "domains": {
+            "shared.example": {"mode": "shared", "account": "operator"},
+            "byoc.example": {"mode": "byoc", "account": "customer"},
+        },
+        "mx": {"policy": "off"},
+    }
+    for section, members in overrides.items():
+        raw[section] = {**raw.get(section, {}), **members} if isinstance(members, dict) else members
+    file = folder / "config.yaml"
+    file.write_text(json.dumps(raw))  # JSON is YAML
+    return config.load(file)
+
+
+def wait_for(ask: Callable[[], Found], patience: float = PATIENCE) -> Found:
+    """What `ask` answers as soon as that is true."""
+    deadline = time.monotonic() + patience
+    while not (found := ask()):
+        assert time.monotonic() < deadline, f"still not true after {patience} s: the last answer was {found!r}"
+        time.sleep(0.02)
+    return found
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]  # by lower-case name
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class World:
+    """A sandbox and a relay while the context is open. `key` may do everything a sender may."""
+
+    def __init__(self, folder: Path, **overrides: Any) -> None:
+        self.folder = folder
+        self._overrides = overrides
+        self._ready = threading.Event()
+        self._thread = ThreadPoolExecutor(1, "world")
+
+    def __enter__(self) -> Self:
+        self._end = self._thread.submit(lambda: asyncio.run(self._live()))
+        self._end.add_done_callback(lambda _: self._ready.set())
+        self._ready.wait()
+        if self._end.done():
+            self._end.result()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._end.result()
+        self._thread.shutdown()
+
+    async def _live(self) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        async with running_sandbox(ACCOUNTS) as sandbox:
+            self.sandbox_url = sandbox.url
+            self.settings = relay_settings(self.folder, sandbox.url, **self._overrides)
+            self.key = self.new_key(Permission.FULL)
+            async with app.running(self.settings) as server:
+                self.starttls, self.tls, self.plain = server.smtp_ports
+                self.http = server.http_port
+                self._ready.set()
+                await self._stop.wait()
+
+    def new_key(self, permission: Permission) -> str:
+        """A running relay knows it within two seconds."""
+        return create_key(self.folder / "config.yaml", "test", permission)
+
+    def suppress(self, address: str) -> None:
+        with_database(self.settings, lambda db, _: directory.suppress(db, address, "bounced"))
+
+    def messages(self) -> list[dict[str, Any]]:
+        """What SES accepted, oldest first, `raw` as octets."""
+        with urllib.request.urlopen(f"{self.sandbox_url}/messages") as answer:
+            return [{**each, "raw": base64.b64decode(each["raw"])} for each in json.load(answer)]
+
+    def sent_to(self, address: str, count: int = 1) -> list[dict[str, Any]]:
+        """Wait for what SES accepted for this recipient."""
+        found: list[dict[str, Any]] = []
+
+        def are_there() -> bool:
+            found[:] = [message for message in self.messages() if address in message["recipients"]]
+            return len(found) >= count
+
+        wait_for(are_there)
+        assert len(found) == count
+        return found
+
+    def call(self, method: str, path: str, body: Any = None, *, key: str | None = None, **headers: str) -> Answer:
+        """One HTTP request, by default with the key. `key=""`: none. Octets go out as they are, all else as JSON."""
+        fields = {name.replace("_", "-"): value for name, value in headers.items()}
+        if key != "":
+            fields.setdefault("Authorization", f"Bearer {key or self.key}")
+        connection = http.client.HTTPConnection("127.0.0.1", self.http, timeout=PATIENCE)
+        try:
+            octets = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+            connection.request(method, path, octets, fields)
+            answer = connection.getresponse()
+            return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
+        finally:
+            connection.close()

@@ -1,0 +1,62 @@
+"""An SMTP client for tests, which sends what it is told and nothing else."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import Self
+
+PATIENCE = 15.0  # seconds
+
+
+class Wire:
+    """An SMTP connection that does nothing by itself."""
+
+    def __init__(self, port: int, *, is_tls: bool = False) -> None:
+        self.socket: socket.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        self._received = b""
+        if is_tls:
+            self.start_tls()
+
+    def start_tls(self) -> None:
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        self.socket = context.wrap_socket(self.socket)
+
+    def line(self) -> str:
+        """The next line of a reply; "" at the end of the connection."""
+        while b"\n" not in self._received:
+            if not (chunk := self.socket.recv(65536)):
+                assert not self._received, f"cut off after {self._received!r}"
+                return ""
+            self._received += chunk
+        line, _, self._received = self._received.partition(b"\n")
+        assert line.endswith(b"\r"), line
+        return line[:-1].decode("ascii")
+
+    def reply(self) -> str:
+        """The last line of the next reply."""
+        while (line := self.line())[3:4] == "-":
+            pass
+        return line
+
+    def say(self, line: str | bytes) -> str:
+        """Send a line, read the reply."""
+        self.socket.sendall((line.encode("utf-8") if isinstance(line, str) else line) + b"\r\n")
+        return self.reply()
+
+    def open(self, sender: str, *recipients: str) -> None:
+        """From the greeting to where the message goes."""
+        assert self.reply().startswith("220 ")
+        self.envelope(sender, *recipients, first="EHLO client.test")
+
+    def envelope(self, sender: str, *recipients: str, first: str = "RSET") -> None:
+        for line in (first, f"MAIL FROM:<{sender}>", *(f"RCPT TO:<{each}>" for each in recipients), "DATA"):
+            reply = self.say(line)
+            assert reply[0] in "23", f"{line}: {reply}"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
