@@ -40,9 +40,12 @@ class Wire:
             pass
         return line
 
+    def send(self, line: str | bytes) -> None:
+        self.socket.sendall((line.encode("utf-8") if isinstance(line, str) else line) + b"\r\n")
+
     def say(self, line: str | bytes) -> str:
         """Send a line, read the reply."""
-        self.socket.sendall((line.encode("utf-8") if isinstance(line, str) else line) + b"\r\n")
+        self.send(line)
         return self.reply()
 
     def open(self, sender: str, *recipients: str) -> None:

@@ -217,6 +217,8 @@ def _rewrite(raw: bytes, change: Callable[[bytes], bytes], limit: int = MAX_LINE
 def _folded(line: bytes) -> bytes | None:
     """The line folded before white space (RFC 5322 section 2.2.3), no piece all white space (section 3.2.2)."""
     pieces, at, last = [], 0, len(line.rstrip(_WSP))
+    if line.startswith(b"--"):
+        return None  # its first piece could be taken for a boundary
     while len(line) - at > MAX_LINE:
         first = at + MAX_LINE + 1 - len(line[at : at + MAX_LINE].lstrip(_WSP))
         end = min(at + MAX_LINE + 1, last)

@@ -64,9 +64,9 @@ def _address(path: str) -> Address | None:
     if not path:
         return None
     if path.startswith("@"):
-        _, colon, path = path.partition(":")
+        route, colon, path = path.partition(":")
         if not colon:
-            raise Problem(Kind.BAD_ADDRESS, f"{printable(path)} is a route without an address")
+            raise Problem(Kind.BAD_ADDRESS, f"{printable(route)} is a route without an address")
     return Address.parse(path)
 
 

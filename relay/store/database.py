@@ -17,6 +17,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -175,8 +176,10 @@ def migrate_sqlite(url: URL) -> None:
             with db.begin():
                 upgrade(db)
             log.event("store.migrated", schema=head())
-    except sqlite3.DatabaseError as exc:  # quick_check on a file that is no database at all
-        raise StoreError(f"{path} is not a database that can be read: {type(exc).__name__}") from exc
+    except DBAPIError as exc:
+        raise StoreError(
+            f"{path} cannot be read as a database ({exc.orig}): restore a backup, or move the file away to start anew"
+        ) from exc
     finally:
         engine.dispose()
 

@@ -336,6 +336,18 @@ def test_soft_line_breaks_make_no_boundary() -> None:
     check(TOP + mixed(b"\r\n" + b"-" * 5000, boundary=b"-" * 70))
 
 
+def test_folds_make_no_boundary() -> None:
+    line = b"--b" + b" " * 990 + b": hello"
+    for part in (line + b"\r\n\r\nhello", b"Content-Type: message/partial\r\n\r\n" + line):
+        assert "cannot be folded" in refusal(TOP + mixed(part))
+
+
+def test_a_boundary_within_a_boundary_is_read_as_others_read_it() -> None:
+    for outer, inner in ((b"b--", b"b"), (b"b", b"b--"), (b"b", b"bb"), (b"bb", b"b"), (b"b", b"b")):
+        box = mixed(b"\r\nhello", b"\r\n" + LONG, boundary=inner)
+        check(TOP + mixed(b"\r\nhello", box, b"Content-Type: text/html\r\n\r\n" + LONG, boundary=outer))
+
+
 def test_a_boundary_too_long_for_a_line_is_refused() -> None:
     boundary = b"a " * 600 + b"b"
     assert "boundary line of 1,203 octets" in refusal(TOP + mixed(b"\r\nhello", boundary=boundary))
@@ -449,7 +461,7 @@ def test_hostile_messages_are_soon_done_with(raw: bytes) -> None:
 
 # -- any message -----------------------------------------------------------------------------------------------------
 
-BOUNDARIES = [b"b", b"bb", b"b--", b"--", b"a b", b"'()+_,-./:=?"]
+BOUNDARIES = [b"b", b"bb", b"b-", b"--", b"a b", b"'()+_,-./:=?"]
 DELIMITER = re.compile(rb"--(?:" + b"|".join(map(re.escape, BOUNDARIES)) + rb")(?:--)?[ \t]*")
 
 atoms = st.sampled_from(

@@ -1,0 +1,1 @@
+"""Measures Relay beside its peers, in one run on one machine."""

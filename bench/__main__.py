@@ -1,0 +1,94 @@
+"""`python -m bench`: runs the measurement, prints the report and keeps it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import FrameType
+
+from bench import machine, peers
+from bench.peers.target import Peer
+from bench.processes import BenchError
+from bench.report import Report
+from bench.rounds import Fault, Measurement, Plan, idle_memory, measured
+
+RESULTS = Path(__file__).parent / "results"
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Relay beside its peers.")
+    parser.add_argument("--rounds", type=int, default=5, help="medians are over so many (default: 5)")
+    parser.add_argument("--messages", type=int, default=3000, help="in each measured load (default: 3000)")
+    parser.add_argument("--sessions", type=int, default=20, help="connections at once (default: 20)")
+    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="servers whose name has this in it")
+    parser.add_argument(
+        "--quick", action="store_true", help="a smoke run: one round of few messages; no figures to quote"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="where the result goes (default: bench/results/)")
+    parser.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="where servers keep files; a real disk")
+    return parser.parse_args()
+
+
+def plan_of(given: argparse.Namespace) -> Plan:
+    has_smtp_source = shutil.which("smtp-source") is not None
+    if given.quick:
+        return Plan(rounds=1, messages=100, warm_up=20, sessions=given.sessions, with_smtp_source=False)
+    return Plan(given.rounds, given.messages, 200, given.sessions, has_smtp_source)
+
+
+def possible(only: list[str]) -> list[Peer]:
+    """The peers that can run here; what is skipped is said."""
+    chosen = [peer for peer in peers.PEERS if not only or any(name in peer.name for name in only)]
+    for peer in chosen:
+        if reason := peer.missing():
+            say(f"SKIPPED: {peer.name}: {reason}")
+    return [peer for peer in chosen if not peer.missing()]
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    given = arguments()
+    signal.signal(signal.SIGTERM, _interrupt)
+    folder = Path(tempfile.mkdtemp(prefix="relay-bench-", dir=given.folder))
+    folder.chmod(0o755)  # Postfix works as a user of its own
+    found: list[Measurement | Fault] = []
+    idle: int | None = None
+    chosen = possible(given.only)
+    before = machine.look(folder)
+    try:
+        for peer in chosen:
+            if peer.name == peers.RELAY:
+                idle = idle_memory(peer, folder)
+        for each in measured(plan_of(given), chosen, folder, say):
+            found.append(each)
+    except KeyboardInterrupt:
+        say("interrupted: what was measured so far follows")
+    except BenchError as exc:
+        say(str(exc))
+        return 1
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    report = Report(before, found, idle)
+    print("\n".join(report.lines()))
+    file: Path = given.json or RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(report.as_json(), indent=1) + "\n", "utf-8")
+    say(f"kept in {file}")
+    return 1 if report.faults else 0
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""Posts mail over keep-alive HTTP connections and times every 202. A process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import time
+
+from bench import letter
+from bench.tally import Tally
+
+
+class Session(asyncio.Protocol):
+    """One connection, one request at a time."""
+
+    def __init__(self, tally: Tally, request: bytes) -> None:
+        self._tally = tally
+        self._request = request
+        self._buffer = b""
+        self._is_waiting = False
+        self.is_over = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._next()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._is_waiting:
+            self._tally.failed("connection lost")
+        if not self.is_over.done():
+            self.is_over.set_result(None)
+
+    def data_received(self, chunk: bytes) -> None:
+        self._buffer += chunk
+        head_end = self._buffer.find(b"\r\n\r\n")
+        if head_end < 0:
+            return
+        head = self._buffer[:head_end].lower()
+        length = int(head.partition(b"content-length:")[2].partition(b"\r\n")[0] or 0)
+        if len(self._buffer) < head_end + 4 + length:
+            return
+        is_accepted, answer, self._buffer = head[9:12] == b"202", self._buffer, b""
+        self._is_waiting = False
+        if is_accepted:
+            self._tally.accepted(time.perf_counter() - self._sent_at)
+        else:
+            self._tally.failed(answer.decode("utf-8", "replace"))
+        self._next()
+
+    def _next(self) -> None:
+        if self._tally.take() is None:
+            self._transport.close()
+            return
+        self._is_waiting = True
+        self._sent_at = time.perf_counter()
+        self._transport.write(self._request)
+
+
+async def _keep_posting(tally: Tally, port: int, request: bytes) -> None:
+    loop = asyncio.get_running_loop()
+    while tally.has_more:
+        _, session = await loop.create_connection(lambda: Session(tally, request), "127.0.0.1", port)
+        await session.is_over
+
+
+async def run(port: int, sessions: int, messages: int, key: str) -> Tally:
+    """Post so many messages, each accepted once."""
+    body = letter.http()
+    head = (
+        f"POST /api/v1/emails HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {key}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    tally = Tally(messages)
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(sessions):
+            tasks.create_task(_keep_posting(tally, port, head.encode("ascii") + body))
+    return tally
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--sessions", type=int, default=20)
+    parser.add_argument("--messages", type=int, default=1000)
+    parser.add_argument("--key", default="none")
+    given = parser.parse_args()
+    print(asyncio.run(run(given.port, given.sessions, given.messages, given.key)).as_json())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""Turns measurements into medians and ratios, and prints them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from bench import peers
+from bench.machine import Machine
+from bench.rounds import HTTP, ONE, REUSED, Fault, Measurement
+
+MB = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """One target: the median over the rounds of one figure divided by another of the same round."""
+
+    what: str
+    found: float | None  # None where a side was not measured
+    wanted: float | None = None  # None: for comparison only
+
+    @property
+    def verdict(self) -> str:
+        if self.found is None:
+            return "not measured"
+        if self.wanted is None:
+            return ""
+        return "holds" if self.found >= self.wanted else "MISSED"
+
+
+class Report:
+    """All of one run."""
+
+    def __init__(self, machine: Machine, found: Sequence[Measurement | Fault], idle: int | None) -> None:
+        self.machine = machine
+        self.faults = [each for each in found if isinstance(each, Fault)]
+        self.measurements = [each for each in found if isinstance(each, Measurement)]
+        self.idle = idle
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "machine": asdict(self.machine),
+            "idle_memory": self.idle,
+            "ratios": [asdict(each) | {"verdict": each.verdict} for each in self.ratios()],
+            "measurements": [asdict(each) for each in self.measurements],
+            "faults": [asdict(each) for each in self.faults],
+        }
+
+    def ratios(self) -> list[Ratio]:
+        found: list[Ratio] = []
+        for pattern in (ONE, REUSED):
+            for other, wanted in ((peers.DISCARD, 3.0), (peers.LIMIT, None), (peers.AIOSMTPD, None)):
+                for ours in (peers.RELAY, peers.ONLY_ACCEPTING):
+                    what = f"accept, {pattern}: {ours} / {other}"
+                    found.append(Ratio(what, self._ratio(_accept, (ours, pattern), (other, pattern)), wanted))
+            what = f"accept while delivering, {pattern}: relay / {peers.POSTFIX}"
+            found.append(Ratio(what, self._ratio(_accept, (peers.RELAY, pattern), (peers.POSTFIX, pattern))))
+            what = f"end to end, {pattern}: relay / {peers.POSTFIX}"
+            found.append(Ratio(what, self._ratio(_end_to_end, (peers.RELAY, pattern), (peers.POSTFIX, pattern)), 2.0))
+        for ours in (peers.RELAY, peers.ONLY_ACCEPTING):
+            what = f"HTTP accept: {ours} / {peers.STARLETTE}"
+            found.append(Ratio(what, self._ratio(_accept, (ours, HTTP), (peers.STARLETTE, HTTP)), 0.2))
+        return found
+
+    def _ratio(
+        self, figure: Callable[[Measurement], float | None], ours: tuple[str, str], theirs: tuple[str, str]
+    ) -> float | None:
+        by_round: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
+        for each in self.measurements:
+            if each.generator == "bench" and (value := figure(each)) is not None:
+                by_round[each.peer, each.pattern][each.round] = value
+        both = by_round[ours].keys() & by_round[theirs].keys()
+        return median(by_round[ours][number] / by_round[theirs][number] for number in both) if both else None
+
+    def lines(self) -> list[str]:
+        """The whole report as Markdown."""
+        return [
+            *self.machine.lines(),
+            "",
+            *_table(
+                ("server", "pattern", "generator", "accept/s", "range", "end to end/s", "p50 ms", "p99 ms"),
+                self._rows(),
+            ),
+            "",
+            *_table(
+                ("ratio (median of the rounds' ratios)", "found", "target", ""),
+                [(each.what, _number(each.found, 2), _number(each.wanted, 1), each.verdict) for each in self.ratios()],
+            ),
+            "",
+            *self._memory(),
+            *(f"FAILED in round {each.round}: {each.peer}: {each.reason}" for each in self.faults),
+        ]
+
+    def _rows(self) -> list[tuple[str, ...]]:
+        together: dict[tuple[str, str, str], list[Measurement]] = defaultdict(list)
+        for each in self.measurements:
+            together[each.pattern, each.generator, each.peer].append(each)
+        order = {ONE: 0, REUSED: 1, HTTP: 2}
+        return [
+            _row(peer, pattern, generator, group)
+            for (pattern, generator, peer), group in sorted(
+                together.items(), key=lambda item: (item[0][1] != "bench", order[item[0][0]])
+            )
+        ]
+
+    def _memory(self) -> list[str]:
+        after = [each.memory for each in self.measurements if each.peer == peers.RELAY and each.memory]
+        lines = [] if self.idle is None else [f"Relay idle: {self.idle / MB:.0f} MB resident (target: 120 at most)"]
+        return lines + ([f"Relay after its loads: {max(after) / MB:.0f} MB at most"] if after else [])
+
+
+def _accept(each: Measurement) -> float | None:
+    return each.accept
+
+
+def _end_to_end(each: Measurement) -> float | None:
+    return each.end_to_end
+
+
+def _row(peer: str, pattern: str, generator: str, group: Sequence[Measurement]) -> tuple[str, ...]:
+    accepts = [each.accept for each in group]
+    ends = [each.end_to_end for each in group if each.end_to_end is not None]
+    halves = [each.p50 * 1000 for each in group if each.p50 is not None]
+    tails = [each.p99 * 1000 for each in group if each.p99 is not None]
+    return (
+        peer,
+        pattern,
+        generator,
+        f"{median(accepts):.0f}",
+        f"{min(accepts):.0f} to {max(accepts):.0f}",
+        _number(median(ends) if ends else None, 0),
+        _number(median(halves) if halves else None, 1),
+        _number(median(tails) if tails else None, 1),
+    )
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(line[column]) for line in (head, *rows)) for column in range(len(head))]
+
+    def line(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)) + " |"
+
+    return [line(head), "|" + "|".join("-" * (width + 2) for width in widths) + "|", *map(line, rows)]

@@ -1,0 +1,227 @@
+"""The pure decisions of dispatch as tables: what follows an attempt, pacing, stops."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.delivery import Delivery, OnUnknown, RetryPolicy, State
+from relay.dispatch.pacing import Pace
+from relay.dispatch.stops import ACCOUNT, SICK_AFTER, Stops
+from relay.errors import Kind
+from relay.message import Mode, Stream
+
+NOW = 1_800_000_000_000
+POLICY = RetryPolicy(jitter=lambda: 0.0)
+
+
+def delivery(failures: int = 0, age: timedelta = timedelta(0)) -> Delivery:
+    first_due_at = NOW - int(age / timedelta(milliseconds=1))
+    return Delivery(
+        1, 2, "p", 3, "d.example", Stream.TRANSACTIONAL, Mode.BYOC, ("a@b.c",), 9, 4, failures, 0, first_due_at
+    )
+
+
+@pytest.mark.parametrize(
+    ("failures", "seconds"),
+    [(1, 30), (2, 60), (3, 120), (4, 240), (5, 480), (6, 960), (7, 1800), (8, 1800), (54, 1800)],
+)
+def test_delays_double_to_half_an_hour(failures: int, seconds: int) -> None:
+    assert POLICY.delay(failures) == timedelta(seconds=seconds)
+    assert RetryPolicy(jitter=lambda: 1.0).delay(failures) == timedelta(seconds=seconds) * 0.9
+
+
+def test_54_failures_take_about_a_day() -> None:
+    whole = sum((POLICY.delay(failures) for failures in range(1, 54)), timedelta(0))
+    assert timedelta(hours=22) < whole < timedelta(hours=26)
+
+
+# fmt: off
+AFTER = [
+    # what SES said           failures  age                  state          due in   failures then
+    (Kind.SES_REJECTED,         0, timedelta(0),             State.FAILED,  None,    0),
+    (Kind.SES_UNAVAILABLE,      0, timedelta(0),             State.QUEUED,  30_000,  1),
+    (Kind.SES_UNAVAILABLE,      3, timedelta(hours=1),       State.QUEUED,  240_000, 4),
+    (Kind.SES_UNAVAILABLE,     53, timedelta(hours=1),       State.FAILED,  None,    54),
+    (Kind.SES_UNAVAILABLE,      3, timedelta(hours=25),      State.FAILED,  None,    4),
+    (Kind.SES_THROTTLED,        3, timedelta(hours=1),       State.QUEUED,  0,       3),
+    (Kind.SES_QUOTA,            3, timedelta(hours=1),       State.QUEUED,  0,       3),
+    (Kind.SES_PAUSED,           0, timedelta(0),             State.QUEUED,  0,       0),
+    (Kind.SES_UNVERIFIED,       0, timedelta(0),             State.QUEUED,  0,       0),
+    (Kind.SES_DENIED,           0, timedelta(hours=25),      State.FAILED,  None,    0),
+    (Kind.SES_UNKNOWN_OUTCOME,  0, timedelta(0),             State.UNKNOWN, 120_000, 1),
+    (Kind.SES_UNKNOWN_OUTCOME, 60, timedelta(hours=25),      State.UNKNOWN, 120_000, 61),
+    (Kind.INTERNAL,             0, timedelta(0),             State.QUEUED,  30_000,  1),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("kind", "failures", "age", "state", "due_in", "then"), AFTER)
+def test_what_follows(kind: Kind, failures: int, age: timedelta, state: State, due_in: int | None, then: int) -> None:
+    found = POLICY.after(
+        kind, delivery(failures, age), NOW, account="a", window=timedelta(seconds=120), detail="because"
+    )
+    assert (found.state, found.failures, found.kind) == (state, then, kind)
+    assert found.due_at == (None if due_in is None else NOW + due_in)
+    assert (found.delivery_id, found.seen_attempt, found.detail) == (1, 4, "because")
+
+
+@pytest.mark.parametrize(
+    ("policy", "failures", "age_hours", "expected"),
+    [
+        (OnUnknown.RETRY, 0, 0, (State.QUEUED, NOW)),
+        (OnUnknown.RETRY, 1, 0, (State.QUEUED, NOW + 30_000)),
+        (OnUnknown.RETRY, 54, 0, (State.FAILED, None)),
+        (OnUnknown.RETRY, 0, 25, (State.FAILED, None)),
+        (OnUnknown.FAIL, 0, 0, (State.FAILED, None)),
+    ],
+)
+def test_an_unknown_outcome_is_resolved(
+    policy: OnUnknown, failures: int, age_hours: int, expected: tuple[State, int | None]
+) -> None:
+    decided = RetryPolicy(on_unknown=policy, jitter=lambda: 0.0)
+    assert decided.resolve(failures, NOW - age_hours * 3_600_000, NOW) == expected
+
+
+# -- pacing ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_lane_starts_with_a_second_of_tokens_and_refills_at_its_rate() -> None:
+    pace = Pace.at_rate(14, 0.0)
+    assert pace.startable(0.0) == 14
+    pace.spend(14)
+    assert pace.startable(0.0) == 0
+    assert pace.startable(0.5) == 7
+    assert pace.startable(100.0) == 14  # never more than a second ahead
+
+
+def test_a_call_larger_than_the_bucket_waits_for_a_full_one_and_leaves_it_in_debt() -> None:
+    pace = Pace.at_rate(10, 0.0)
+    assert pace.can_start(50, 0.0)
+    pace.spend(50)
+    assert not pace.can_start(1, 3.9)
+    assert pace.can_start(1, 4.2)
+    assert not pace.can_start(50, 4.2)
+    assert pace.can_start(50, 5.1)
+
+
+def test_a_slow_account_still_sends() -> None:
+    pace = Pace.at_rate(0.5, 0.0)
+    assert pace.can_start(1, 0.0)
+    pace.spend(1)
+    assert not pace.can_start(1, 1.9)
+    assert pace.can_start(1, 2.1)
+
+
+def test_a_throttle_halves_the_rate_for_five_seconds_then_it_grows_back() -> None:
+    pace = Pace.at_rate(100, 0.0)
+    pace.slow(1.0)
+    assert (pace.rate, pace.startable(1.0)) == (50, 0)
+    pace.advance(6.0)
+    assert pace.rate == 50
+    pace.advance(8.0)
+    assert pace.rate == pytest.approx(60)
+    pace.advance(100.0)
+    assert pace.rate == 100
+
+
+def test_a_storm_of_throttles_does_not_stop_the_lane() -> None:
+    pace = Pace.at_rate(100, 0.0)
+    for _ in range(50):
+        pace.slow(1.0)
+    assert pace.rate == 5
+
+
+def test_the_daily_quota_stops_in_time() -> None:
+    pace = Pace.at_rate(14, 0.0)
+    pace.retune(14, 200, 190, 0.0)
+    assert pace.startable(10.0) == 6  # 98 % of 200
+    pace.spend(6)
+    assert pace.startable(20.0) == 0
+    pace.retune(14, None, 0, 21.0)
+    assert pace.startable(30.0) > 0
+
+
+def test_live_limits_replace_the_configured_rate() -> None:
+    pace = Pace.at_rate(1, 0.0)
+    pace.retune(100, None, 0, 0.0)
+    assert (pace.full, pace.rate) == (90, 90)
+    pace.slow(0.0)
+    pace.retune(200, None, 0, 0.0)
+    assert (pace.full, pace.rate) == (180, 90)  # a slow-down keeps its proportion
+
+
+@given(st.lists(st.tuples(st.floats(0, 5), st.integers(1, 50)), max_size=60), st.floats(1, 500))
+def test_no_more_than_the_rate_allows_ever_starts(steps: list[tuple[float, int]], rate: float) -> None:
+    pace = Pace.at_rate(rate, 0.0)
+    now, started, largest = 0.0, 0, 0
+    for wait, recipients in steps:
+        now += wait
+        if pace.can_start(recipients, now):
+            pace.spend(recipients)
+            started += recipients
+            largest = max(largest, recipients)
+    # A second's worth at the start, the rate since then, and at most one call's overdraft.
+    assert started <= rate + rate * now + largest + 1
+
+
+# -- stops -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_stopped_domain_leaves_the_others_alone_and_is_probed_ever_more_rarely() -> None:
+    stops = Stops()
+    assert stops.hold("a.example", Kind.SES_UNVERIFIED, "why", 0.0)
+    assert not stops.is_open("a.example")
+    assert stops.is_open("b.example")
+    assert stops.probe(29.0) is None
+    assert stops.probe(30.0) == "a.example"
+    assert not stops.hold("a.example", Kind.SES_UNVERIFIED, "why", 31.0)
+    assert stops.probe(90.0) is None
+    assert stops.probe(91.0) == "a.example"
+    assert stops.succeeded("a.example") == ["a.example"]
+    assert stops.is_open("a.example")
+
+
+def test_calls_that_were_under_way_do_not_lengthen_a_stop() -> None:
+    stops = Stops()
+    stops.hold(ACCOUNT, Kind.SES_PAUSED, "why", 0.0)
+    for _ in range(20):
+        stops.hold(ACCOUNT, Kind.SES_PAUSED, "why", 1.0)
+    assert stops.next_probe() == 30.0
+
+
+def test_waits_double_up_to_their_longest() -> None:
+    stops, now = Stops(), 0.0
+    for _ in range(12):
+        stops.hold(ACCOUNT, Kind.SES_DENIED, "why", now)
+        now = stops.next_probe() or 0.0
+    stop = stops.of("x.example")
+    assert stop is not None
+    assert stop.wait == 900
+
+
+def test_five_failures_in_a_row_make_an_account_sick_and_any_answer_ends_it() -> None:
+    stops = Stops()
+    for _ in range(SICK_AFTER - 1):
+        assert not stops.failed("refused", 0.0)
+    stops.answered()
+    for _ in range(SICK_AFTER - 1):
+        assert not stops.failed("refused", 0.0)
+    assert stops.failed("refused", 0.0)
+    assert stops.is_sick
+    assert stops.next_probe() == 1.0
+    stops.failed("refused", 1.0)
+    assert stops.next_probe() == 3.0
+    assert stops.answered()
+    assert not stops.is_sick
+
+
+def test_an_account_that_is_stopped_is_probed_before_its_domains() -> None:
+    stops = Stops()
+    stops.hold("a.example", Kind.SES_UNVERIFIED, "why", 0.0)
+    stops.hold(ACCOUNT, Kind.SES_QUOTA, "why", 0.0)
+    assert stops.probe(100.0) is None  # the domain's time has come, the account's has not
+    assert stops.probe(901.0) == ACCOUNT
