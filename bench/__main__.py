@@ -12,11 +12,10 @@ import time
 from pathlib import Path
 from types import FrameType
 
-from bench import machine, peers
+from bench import line_up, machine
 from bench.peers.target import Peer
-from bench.processes import BenchError
 from bench.report import Report
-from bench.rounds import Fault, Measurement, Plan, idle_memory, measured
+from bench.rounds import Found, Plan, measured
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -44,7 +43,7 @@ def plan_of(given: argparse.Namespace) -> Plan:
 
 def possible(only: list[str]) -> list[Peer]:
     """The peers that can run here; what is skipped is said."""
-    chosen = [peer for peer in peers.PEERS if not only or any(name in peer.name for name in only)]
+    chosen = [peer for peer in line_up.PEERS if not only or any(name in peer.name for name in only)]
     for peer in chosen:
         if reason := peer.missing():
             say(f"SKIPPED: {peer.name}: {reason}")
@@ -60,24 +59,17 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     folder = Path(tempfile.mkdtemp(prefix="relay-bench-", dir=given.folder))
     folder.chmod(0o755)  # Postfix works as a user of its own
-    found: list[Measurement | Fault] = []
-    idle: int | None = None
+    found: list[Found] = []
     chosen = possible(given.only)
     before = machine.look(folder)
     try:
-        for peer in chosen:
-            if peer.name == peers.RELAY:
-                idle = idle_memory(peer, folder)
         for each in measured(plan_of(given), chosen, folder, say):
             found.append(each)
     except KeyboardInterrupt:
         say("interrupted: what was measured so far follows")
-    except BenchError as exc:
-        say(str(exc))
-        return 1
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    report = Report(before, found, idle)
+    report = Report(before, found)
     print("\n".join(report.lines()))
     file: Path = given.json or RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
     file.parent.mkdir(parents=True, exist_ok=True)

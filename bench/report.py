@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from bench import peers
+from bench import line_up
 from bench.machine import Machine
-from bench.rounds import HTTP, ONE, REUSED, Fault, Measurement
+from bench.rounds import HTTP, ONE, REUSED, Fault, Found, Idle, Measurement
 
 MB = 1 << 20
 
@@ -35,11 +35,14 @@ class Ratio:
 class Report:
     """All of one run."""
 
-    def __init__(self, machine: Machine, found: Sequence[Measurement | Fault], idle: int | None) -> None:
+    def __init__(self, machine: Machine, found: Sequence[Found]) -> None:
         self.machine = machine
         self.faults = [each for each in found if isinstance(each, Fault)]
         self.measurements = [each for each in found if isinstance(each, Measurement)]
-        self.idle = idle
+        self.idle = {
+            peer: round(median(each.memory for each in found if isinstance(each, Idle) and each.peer == peer))
+            for peer in dict.fromkeys(each.peer for each in found if isinstance(each, Idle))
+        }
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -53,17 +56,19 @@ class Report:
     def ratios(self) -> list[Ratio]:
         found: list[Ratio] = []
         for pattern in (ONE, REUSED):
-            for other, wanted in ((peers.DISCARD, 3.0), (peers.LIMIT, None), (peers.AIOSMTPD, None)):
-                for ours in (peers.RELAY, peers.ONLY_ACCEPTING):
+            for other, wanted in ((line_up.DISCARD, 3.0), (line_up.LIMIT, None), (line_up.AIOSMTPD, None)):
+                for ours in (line_up.RELAY, line_up.ONLY_ACCEPTING):
                     what = f"accept, {pattern}: {ours} / {other}"
                     found.append(Ratio(what, self._ratio(_accept, (ours, pattern), (other, pattern)), wanted))
-            what = f"accept while delivering, {pattern}: relay / {peers.POSTFIX}"
-            found.append(Ratio(what, self._ratio(_accept, (peers.RELAY, pattern), (peers.POSTFIX, pattern))))
-            what = f"end to end, {pattern}: relay / {peers.POSTFIX}"
-            found.append(Ratio(what, self._ratio(_end_to_end, (peers.RELAY, pattern), (peers.POSTFIX, pattern)), 2.0))
-        for ours in (peers.RELAY, peers.ONLY_ACCEPTING):
-            what = f"HTTP accept: {ours} / {peers.STARLETTE}"
-            found.append(Ratio(what, self._ratio(_accept, (ours, HTTP), (peers.STARLETTE, HTTP)), 0.2))
+            what = f"accept while delivering, {pattern}: relay / {line_up.POSTFIX}"
+            found.append(Ratio(what, self._ratio(_accept, (line_up.RELAY, pattern), (line_up.POSTFIX, pattern))))
+            what = f"end to end, {pattern}: relay / {line_up.POSTFIX}"
+            found.append(
+                Ratio(what, self._ratio(_end_to_end, (line_up.RELAY, pattern), (line_up.POSTFIX, pattern)), 2.0)
+            )
+        for ours in (line_up.RELAY, line_up.ONLY_ACCEPTING):
+            what = f"HTTP accept: {ours} / {line_up.STARLETTE}"
+            found.append(Ratio(what, self._ratio(_accept, (ours, HTTP), (line_up.STARLETTE, HTTP)), 0.2))
         return found
 
     def _ratio(
@@ -108,9 +113,9 @@ class Report:
         ]
 
     def _memory(self) -> list[str]:
-        after = [each.memory for each in self.measurements if each.peer == peers.RELAY and each.memory]
-        lines = [] if self.idle is None else [f"Relay idle: {self.idle / MB:.0f} MB resident (target: 120 at most)"]
-        return lines + ([f"Relay after its loads: {max(after) / MB:.0f} MB at most"] if after else [])
+        after = [each.memory for each in self.measurements if each.peer == line_up.RELAY and each.memory]
+        lines = [f"{peer}: {octets / MB:.0f} MB resident when idle" for peer, octets in self.idle.items()]
+        return lines + ([f"{line_up.RELAY}: {max(after) / MB:.0f} MB at most after its loads"] if after else [])
 
 
 def _accept(each: Measurement) -> float | None:

@@ -48,6 +48,15 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
+class Idle:
+    """What a server keeps resident before its first load, in octets."""
+
+    round: int
+    peer: str
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
 class Fault:
     """A load that came to nothing."""
 
@@ -56,9 +65,10 @@ class Fault:
     reason: str
 
 
-def measured(
-    plan: Plan, peers: Sequence[Peer], folder: Path, say: Callable[[str], None]
-) -> Iterator[Measurement | Fault]:
+Found = Measurement | Idle | Fault
+
+
+def measured(plan: Plan, peers: Sequence[Peer], folder: Path, say: Callable[[str], None]) -> Iterator[Found]:
     """All rounds: A B C, A B C, and so on. A server that fails loses its figures of that round."""
     for number in range(1, plan.rounds + 1):
         for peer in peers:
@@ -74,7 +84,9 @@ def measured(
                 shutil.rmtree(place, ignore_errors=True)
 
 
-def _loads(plan: Plan, number: int, peer: Peer, target: Target) -> Iterator[Measurement]:
+def _loads(plan: Plan, number: int, peer: Peer, target: Target) -> Iterator[Found]:
+    if target.pid is not None:
+        yield Idle(number, peer.name, resident(target.pid))
     if target.smtp_port is not None:
         for pattern in (ONE, REUSED):
             command = python("bench.load", "--port", target.smtp_port, "--sessions", plan.sessions)
@@ -127,15 +139,6 @@ def _by_smtp_source(plan: Plan, number: int, peer: Peer, target: Target, pattern
         target.far_end.reached(before + plan.messages, RUN_WITHIN)
     target.settle()
     return Measurement(number, peer.name, pattern, "smtp-source", plan.messages / (finished - started))
-
-
-def idle_memory(peer: Peer, folder: Path) -> int:
-    """What a server keeps resident that was started and left alone for three seconds, in octets."""
-    place = Path(tempfile.mkdtemp(prefix="idle-", dir=folder))
-    with peer.running(place) as target:
-        time.sleep(3)
-        assert target.pid is not None
-        return resident(target.pid)
 
 
 def resident(pid: int) -> int:

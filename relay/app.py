@@ -8,9 +8,6 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from pathlib import Path
-
-from sqlalchemy.engine import URL
 
 from relay import __version__, log
 from relay.certificates import self_signed, server_context
@@ -26,32 +23,15 @@ from relay.routing.limits import MemoryBudget
 from relay.routing.mx import MxCheck
 from relay.routing.recipients import Recipients
 from relay.routing.senders import Senders
-from relay.sealing import MasterKey
 from relay.ses.clients import open_accounts
 from relay.smtp.edge import Edge
 from relay.smtp.listener import Listeners
-from relay.store import database, directory
+from relay.store import directory
+from relay.store.files import database_url, master_key, state_folder
 from relay.store.store import Store, open_store
 
 RELOAD_EVERY = 1.0  # seconds: how soon a key made or revoked by a command counts
 ANSWER_WITHIN = timedelta(seconds=5)  # what is in hand when the doors close
-
-
-def database_url(settings: Settings) -> URL:
-    return database.parse_url(settings.database, settings.folder)
-
-
-def master_key(settings: Settings) -> MasterKey:
-    """The configured key, or the one in `master.key` beside the database (or the file), made if need be."""
-    if settings.master_key is not None:
-        return MasterKey.decode(settings.master_key.get_secret_value())
-    return MasterKey.read_or_create(state_folder(settings) / "master.key")
-
-
-def state_folder(settings: Settings) -> Path:
-    """Where the server keeps its files: beside the SQLite database, else beside the configuration."""
-    url = database_url(settings)
-    return database.sqlite_path(url).parent if database.is_sqlite(url) else settings.folder
 
 
 class Server:

@@ -12,10 +12,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from relay.errors import Unusable
+
 VALID_FOR = timedelta(days=3650)
 
 
-class CertificateError(Exception):
+class CertificateError(Unusable):
     """The certificate or its key cannot be used. The text says why."""
 
 

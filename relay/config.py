@@ -26,14 +26,14 @@ from pydantic import (
 )
 
 from relay.delivery import OnUnknown
-from relay.errors import Fault, Problem
+from relay.errors import Fault, Problem, Unusable
 from relay.message import Mode, canonical_domain
 
 MB = 1 << 20
 SES_MESSAGE_LIMIT = 40 * MB  # SES fact 1.2: counted on the MIME message
 
 
-class ConfigError(Exception):
+class ConfigError(Unusable):
     """The file cannot be used. One fault per line, each with its path."""
 
     def __init__(self, file: Path, faults: tuple[Fault, ...]) -> None:
@@ -42,7 +42,7 @@ class ConfigError(Exception):
         self.faults = faults
 
     def __str__(self) -> str:
-        return "\n".join(str(fault) for fault in self.faults)
+        return "\n".join([f"{self.file} cannot be used:", *(str(fault) for fault in self.faults)])
 
 
 # -- values ----------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import Enum, unique
@@ -136,6 +137,12 @@ class Problem(Exception):
 
     def __str__(self) -> str:
         return self.detail
+
+
+class Unusable(Exception):
+    """Something an operator has to mend before a server or command can start. The text says what, and how."""
+
+    exit_code = os.EX_CONFIG
 
 
 def printable(text: str | bytes, limit: int = 120) -> str:

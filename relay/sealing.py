@@ -14,6 +14,8 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from relay.errors import Unusable
+
 KEY_SIZE = 32
 NONCE_SIZE = 12
 SLICE = 1 << 20  # 1 MB: a longer call into the cipher would hold the interpreter's lock too long
@@ -21,8 +23,10 @@ SLICE = 1 << 20  # 1 MB: a longer call into the cipher would hold the interprete
 API_KEY_PREFIX = "relay_"
 
 
-class SealingError(Exception):
+class SealingError(Unusable):
     """A key is missing, malformed, or not the one that sealed what it should open."""
+
+    exit_code = os.EX_UNAVAILABLE
 
 
 class MasterKey:

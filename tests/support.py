@@ -157,3 +157,10 @@ class World:
             return Answer(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
         finally:
             connection.close()
+
+    def metric(self, name: str) -> float:
+        """The value of a metric without labels."""
+        [line] = [
+            each for each in self.call("GET", "/metrics").body.splitlines() if each.startswith(f"{name} ".encode())
+        ]
+        return float(line.split()[1])

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from bench import letter
 from bench.peers.target import Target
-from bench.processes import START_WITHIN, BenchError, free_port, listens, output, python, started, wait_for
+from bench.processes import START_WITHIN, BenchError, free_port, listens, python, started, wait_for
+from relay.cli.starting import create_key
+from relay.store.directory import Permission
 
 FAST = 100_000.0  # recipients a second: never what limits
 TRICKLE = 0.1  # the least Relay paces to, so that accepting is nearly all it does
@@ -68,14 +70,14 @@ def running(
     smtp, http, ses = free_port(), free_port(), free_port()
     config = folder / "config.yaml"
     config.write_text(CONFIG.format(smtp=smtp, http=http, ses=ses, rate=rate, mode=mode, domain=letter.DOMAIN))
-    key = output(python("relay", "key", "create", "bench", "--config", config), START_WITHIN).strip().splitlines()[-1]
+    key = create_key(config, "bench", Permission.SEND_ONLY)
     with (
         started(python("bench.ses_stand_in", "--port", ses, "--rate", rate), folder / "ses.log") as stand_in,
         started(python("relay", "serve", "--config", config), folder / "relay.log") as relay,
     ):
         wait_for("the SES stand-in listens", lambda: listens(ses), START_WITHIN, stand_in)
         wait_for("relay is ready", lambda: _is_ready(http), START_WITHIN, relay)
-        time.sleep(0.5)  # GetAccount is answered
+        time.sleep(1)  # GetAccount is answered
         yield Target(
             smtp_port=smtp,
             http_port=http,

@@ -6,17 +6,13 @@ import os
 import sys
 from typing import NoReturn
 
-import click
 import typer
 
 from relay import __version__
-from relay.certificates import CertificateError
 from relay.cli import keys, queue, run, sending, suppressions
-from relay.config import ConfigError
-from relay.errors import Problem
-from relay.sealing import SealingError
-from relay.ses.clients import AccountError
-from relay.store.database import StoreError
+from relay.errors import Problem, Unusable
+
+USAGE = 2  # what typer exits with for a command line it does not understand
 
 app = typer.Typer(
     help="Relay: a self-hosted bridge from SMTP and HTTP to Amazon SES.",
@@ -52,22 +48,14 @@ def _stop(message: str, code: int) -> NoReturn:
 
 
 def main() -> None:
-    """Run a command."""
+    """Run a command. Its exit code is one of sysexits.h."""
     try:
-        code = app(standalone_mode=False)
-    except click.exceptions.Abort:
-        _stop("stopped", 130)
-    except click.ClickException as exc:
-        exc.show()
-        sys.exit(os.EX_USAGE)
-    except ConfigError as exc:
-        _stop(f"{exc.file} cannot be used:\n{exc}", os.EX_CONFIG)
-    except (AccountError, CertificateError) as exc:
-        _stop(str(exc), os.EX_CONFIG)
-    except (StoreError, SealingError) as exc:
-        _stop(str(exc), os.EX_UNAVAILABLE)
+        app()
+    except SystemExit as exc:
+        sys.exit(os.EX_USAGE if exc.code == USAGE else exc.code)
+    except Unusable as exc:
+        _stop(str(exc), exc.exit_code)
     except Problem as problem:
-        _stop(problem.detail, os.EX_DATAERR if not problem.kind.is_temporary else os.EX_TEMPFAIL)
+        _stop(problem.detail, os.EX_TEMPFAIL if problem.kind.is_temporary else os.EX_DATAERR)
     except OSError as exc:
         _stop(f"{exc.strerror or exc}" + (f": {exc.filename}" if exc.filename else ""), os.EX_OSERR)
-    sys.exit(code if isinstance(code, int) else os.EX_OK)

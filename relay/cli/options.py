@@ -15,11 +15,11 @@ from rich.console import Console
 from rich.table import Column, Table
 from sqlalchemy import Connection
 
-from relay import app, config
+from relay import config
 from relay.config import Settings
 from relay.errors import Fault
 from relay.sealing import Sealer
-from relay.store import database, directory
+from relay.store import database, directory, files
 from relay.store.database import StoreError
 
 Answer = TypeVar("Answer")
@@ -40,8 +40,8 @@ def settings_of(file: Path) -> Settings:
 
 def with_database(settings: Settings, work: Callable[[Connection, Sealer], Answer]) -> Answer:
     """Run `work` in one small transaction, beside a running server if there is one. Raises StoreError."""
-    url = app.database_url(settings)
-    master = app.master_key(settings)
+    url = files.database_url(settings)
+    master = files.master_key(settings)
 
     def run(db: Connection) -> Answer:
         if not database.check_revision(db):

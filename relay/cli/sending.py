@@ -6,7 +6,6 @@ import asyncio
 import sys
 from typing import Annotated, Any
 
-import aiohttp
 import typer
 
 from relay.cli.options import DEFAULT_CONFIG, ConfigFile, settings_of
@@ -37,6 +36,8 @@ def send(
 
 async def _post(url: str, key: str, body: dict[str, Any]) -> dict[str, Any]:
     """Raises Problem with the server's own words, or OVERLOADED where it does not answer."""
+    import aiohttp
+
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session,

@@ -103,6 +103,7 @@ class Attempts:
         except SesProblem as problem:
             if problem.kind.after is not After.THROTTLE:
                 raise
+            self._metrics.ses_calls.labels(self.name, problem.kind.slug).inc()
         self.pace.slow(time.monotonic())
         log.event("lane.throttled", account=self.name, rate=self.pace.rate)
         await asyncio.sleep(IN_PLACE)

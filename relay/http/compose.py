@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import re
+from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from email.headerregistry import Address as HeaderAddress
 from email.message import EmailMessage
 from email.policy import SMTP
 
 from relay.errors import Kind, Problem
 from relay.message import Address
 
-# RFC 2047 words for headers and 7-bit bodies: SES may rewrite 8-bit content (SES fact 1.2). CR LF throughout.
+# 7-bit bodies: SES may rewrite 8-bit content (SES fact 1.2). CR LF throughout.
 POLICY = SMTP.clone(cte_type="7bit", max_line_length=78)
+WORD = 39  # octets in an RFC 2047 word, so that its line stays within 76
+LONGEST_PLAIN = 200  # characters of text that may stand as they are
+
+_PLAIN = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?)?")
+_ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")  # RFC 5322 section 3.2.3: needs no quotes in a phrase
+_CONTROL = re.compile(r"[\0-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +49,22 @@ class Parts:
 
 def compose(parts: Parts) -> bytes:
     """The message's octets, CRLF throughout, no Bcc. Raises Problem(BAD_REQUEST) for what cannot be a header."""
+    # Not EmailMessage's headers: it decodes encoded words in what it is given, and writes a CR LF found there as one;
+    # and it encodes what is too long for a line, which no one reads back in List-Unsubscribe or In-Reply-To.
+    fields = [("From", _mailbox(parts.sender, parts.sender_name))]
+    for name, addresses in (("To", parts.to), ("Cc", parts.cc), ("Reply-To", parts.reply_to)):
+        if addresses:
+            fields.append((name, ",\r\n ".join(map(str, addresses))))
+    fields.append(("Subject", parts.subject if _is_plain(parts.subject) else _words(parts.subject)))
+    for name, value in parts.headers:
+        _refuse_controls(name + value)
+        fields.append((name, value if _PLAIN.fullmatch(value) else _words(value)))
+    header = "".join(f"{name}: {value}\r\n" for name, value in fields)
+    return header.encode("ascii") + _content(parts).as_bytes()
+
+
+def _content(parts: Parts) -> EmailMessage:
     message = EmailMessage(policy=POLICY)
-    try:
-        message["From"] = _mailbox(parts.sender, parts.sender_name)
-        if parts.to:
-            message["To"] = [_mailbox(each) for each in parts.to]
-        if parts.cc:
-            message["Cc"] = [_mailbox(each) for each in parts.cc]
-        if parts.reply_to:
-            message["Reply-To"] = [_mailbox(each) for each in parts.reply_to]
-        message["Subject"] = parts.subject
-        for name, value in parts.headers:
-            message[name] = value
-    except ValueError as exc:
-        raise Problem(Kind.BAD_REQUEST, "a header has a character or form that no header can have") from exc
     if parts.text is not None:
         message.set_content(parts.text)
         if parts.html is not None:
@@ -63,10 +72,40 @@ def compose(parts: Parts) -> bytes:
     else:
         message.set_content(parts.html or "", subtype="html")
     for attachment in parts.attachments:
+        _refuse_controls(attachment.filename)
         main, _, sub = attachment.content_type.partition("/")
-        message.add_attachment(attachment.content, maintype=main, subtype=sub, filename=attachment.filename)
-    return message.as_bytes()
+        # As an RFC 2231 triple: EmailMessage would decode encoded words in a mere string.
+        filename = ("utf-8", "", attachment.filename)
+        message.add_attachment(attachment.content, maintype=main, subtype=sub, filename=filename)
+    return message
 
 
-def _mailbox(address: Address, name: str = "") -> HeaderAddress:
-    return HeaderAddress(display_name=name, addr_spec=str(address))
+def _mailbox(address: Address, name: str) -> str:
+    if not name:
+        return str(address)
+    if not _is_plain(name):
+        name = _words(name)
+    elif not _ATOMS.fullmatch(name):
+        name = '"' + re.sub(r'(["\\])', r"\\\1", name) + '"'
+    return f"{name} <{address}>"
+
+
+def _is_plain(text: str) -> bool:
+    """Whether every reader takes the text for what it is, in one line."""
+    return len(text) <= LONGEST_PLAIN and "=?" not in text and _PLAIN.fullmatch(text) is not None
+
+
+def _words(text: str) -> str:
+    """The text as RFC 2047 words, none of which cuts a character. Raises Problem(BAD_REQUEST) for a control."""
+    _refuse_controls(text)
+    words = [b""]
+    for octets in (character.encode() for character in text):
+        if len(words[-1]) + len(octets) > WORD:
+            words.append(b"")
+        words[-1] += octets
+    return "\r\n ".join(f"=?utf-8?b?{b64encode(word).decode('ascii')}?=" for word in words)
+
+
+def _refuse_controls(text: str) -> None:
+    if _CONTROL.search(text):
+        raise Problem(Kind.BAD_REQUEST, "a header has a character that no header can have")

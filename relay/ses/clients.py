@@ -10,6 +10,7 @@ from aiobotocore.session import AioSession
 from botocore.exceptions import BotoCoreError
 
 from relay import __version__, config
+from relay.errors import Unusable
 from relay.ses.wire import SesAccount
 
 CONNECT_TIMEOUT = 5  # seconds
@@ -17,7 +18,7 @@ READ_TIMEOUT = 60  # seconds: SES takes its time over 40 MB
 IDLE_CONNECTION = 5  # seconds; a POST on a connection that the server is closing would be ambiguous
 
 
-class AccountError(Exception):
+class AccountError(Unusable):
     """An SES account's settings cannot work. The text says why."""
 
 

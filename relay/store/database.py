@@ -11,21 +11,21 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config as AlembicConfig
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, column, create_engine, event, inspect, select, table
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from relay import log
+from relay.errors import Unusable
+from relay.store.schema import REVISIONS
 
 
-class StoreError(Exception):
+class StoreError(Unusable):
     """The database cannot be used. The text says why and what to do."""
+
+    exit_code = os.EX_UNAVAILABLE
 
 
 def parse_url(text: str, relative_to: Path) -> URL:
@@ -112,26 +112,21 @@ def sole_owner(path: Path) -> Iterator[None]:
 # -- schema ----------------------------------------------------------------------------------------------------------
 
 
-def _alembic() -> AlembicConfig:
-    config = AlembicConfig()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    return config
-
-
-def head() -> str:
-    """The schema this code works with."""
-    revision = ScriptDirectory.from_config(_alembic()).get_current_head()
-    assert revision
-    return revision
-
-
 def revision_of(db: Connection) -> str | None:
-    return MigrationContext.configure(db).get_current_revision()
+    """The schema a database has; None for an empty one. Alembic itself is only loaded to change it."""
+    if not inspect(db).has_table("alembic_version"):
+        return None
+    found: str | None = db.scalar(select(column("version_num")).select_from(table("alembic_version")))
+    return found
 
 
 def upgrade(db: Connection) -> None:
-    """Bring the schema to `head`, inside the caller's transaction."""
-    config = _alembic()
+    """Bring the schema to the newest revision, inside the caller's transaction."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     config.attributes["connection"] = db
     command.upgrade(config, "head")
 
@@ -139,15 +134,12 @@ def upgrade(db: Connection) -> None:
 def check_revision(db: Connection) -> bool:
     """Whether the schema is current; False if it is older or absent. Raises StoreError if it is newer."""
     found = revision_of(db)
-    if found is None or found == head():
-        return found is not None
-    known = {script.revision for script in ScriptDirectory.from_config(_alembic()).walk_revisions()}
-    if found not in known:
+    if found is not None and found not in REVISIONS:
         raise StoreError(
-            f"the database was written by a newer Relay (schema {found}, this one knows {head()}): "
+            f"the database was written by a newer Relay (schema {found}, this one knows {REVISIONS[-1]}): "
             "install that version, or restore the backup made before its upgrade"
         )
-    return False
+    return found == REVISIONS[-1]
 
 
 def migrate_sqlite(url: URL) -> None:
@@ -175,7 +167,7 @@ def migrate_sqlite(url: URL) -> None:
                 log.event("store.backup", file=str(_backup(path, was)))
             with db.begin():
                 upgrade(db)
-            log.event("store.migrated", schema=head())
+            log.event("store.migrated", schema=REVISIONS[-1])
     except DBAPIError as exc:
         raise StoreError(
             f"{path} cannot be read as a database ({exc.orig}): restore a backup, or move the file away to start anew"

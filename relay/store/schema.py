@@ -22,6 +22,9 @@ from sqlalchemy import (
 from relay.delivery import RecipientState, State
 from relay.message import Field, Mode, Stream
 
+# Every revision in store/migrations, oldest first. A database at another one was written by a newer Relay.
+REVISIONS = ("0001",)
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_name)s",

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from tests import processes
-from tests.faults.test_kill import CLIENTS, Accounts, arrivals, client, counted_duplicates
+from tests.faults.load import CLIENTS, Accounts, arrivals, client, counted_duplicates
 from tests.processes import wait_until
 
 

@@ -178,13 +178,6 @@ def test_a_refusal_queues_nothing(world: World) -> None:
     assert not [message for message in world.messages() if "before@one.test" in message["recipients"]]
 
 
-def test_the_largest_files_are_taken(world: World) -> None:
-    attachments = [file(7 << 20, filename="a.bin"), file(3 << 20, filename="b.bin")]
-    assert world.call("POST", "/api/v1/emails", given(to="big@one.test", attachments=attachments)).status == 202
-    [sent] = world.sent_to("big@one.test")
-    assert [len(part.get_content()) for part in letter(sent["raw"]).iter_attachments()] == [7 << 20, 3 << 20]
-
-
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -330,7 +323,7 @@ def test_everything_at_once_arrives(world: World) -> None:
             "from": "news@byoc.example",
             "from_name": 'Ünï "Code", Inc.',
             "to": ["all@one.test", '"a b"@one.test'],
-            "cc": ["cc@one.test", "all@one.test"],
+            "cc": ["copy@one.test", "all@one.test"],
             "bcc": "hidden@one.test",
             "reply_to": ["help@elsewhere.test", "desk@elsewhere.test"],
             "subject": "Grüße " * 40,
@@ -341,15 +334,15 @@ def test_everything_at_once_arrives(world: World) -> None:
         },
     )
     assert answer.status == 202, answer.body
-    sent = [m for m in world.sent_to("all@one.test", 1)]
-    wait_for(lambda: sum(len(m["recipients"]) for m in world.messages() if m["raw"] == sent[0]["raw"]) == 4)
-    raw = sent[0]["raw"]
+    # It says that it is bulk mail, so each recipient has a call (design: grouping).
+    raws = {world.sent_to(to)[0]["raw"] for to in ("all@one.test", '"a b"@one.test', "copy@one.test", "hidden@one.test")}
+    [raw] = raws
     assert b"hidden@one.test" not in raw
     found = letter(raw)
     [author] = found["From"].addresses
     assert (author.display_name, author.addr_spec) == ('Ünï "Code", Inc.', "news@byoc.example")
     assert [each.addr_spec for each in found["To"].addresses] == ["all@one.test", '"a b"@one.test']
-    assert [each.addr_spec for each in found["Cc"].addresses] == ["cc@one.test", "all@one.test"]
+    assert [each.addr_spec for each in found["Cc"].addresses] == ["copy@one.test", "all@one.test"]
     assert [each.addr_spec for each in found["Reply-To"].addresses] == ["help@elsewhere.test", "desk@elsewhere.test"]
     assert found["Subject"] == "Grüße " * 40
     assert (found["X-Order"], found["References"]) == ("Nr. ü7", "<a@b> <c@d>")
@@ -360,3 +353,12 @@ def test_everything_at_once_arrives(world: World) -> None:
         for part in found.iter_attachments()
     ]
     assert arrived == files
+
+
+# aiohttp warns of what aiobotocore does with every body over 1 MB.
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
+def test_the_largest_files_are_taken(world: World) -> None:
+    attachments = [file(7 << 20, filename="a.bin"), file(3 << 20, filename="b.bin")]
+    assert world.call("POST", "/api/v1/emails", given(to="big@one.test", attachments=attachments)).status == 202
+    [sent] = world.sent_to("big@one.test")
+    assert [len(part.get_content()) for part in letter(sent["raw"]).iter_attachments()] == [7 << 20, 3 << 20]

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 
@@ -27,6 +29,13 @@ def test_the_migrations_make_the_schema(url: URL) -> None:
         return await store.read(differences)
 
     assert play(url, story) == []
+
+
+def test_the_revisions_are_those_of_the_scripts() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(database.__file__).parent / "migrations"))
+    scripts = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+    assert tuple(reversed(scripts)) == schema.REVISIONS
 
 
 def test_sqlite_is_set_up_to_lose_nothing(tmp_path: Path) -> None:
