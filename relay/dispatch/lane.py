@@ -99,9 +99,9 @@ class Lane:
             for (domain, other), due in self._due.items()
         )
 
-    def start(self, delivery: Delivery, content: bytes | None) -> None:
-        """Make the call of an attempt that has durably started and holds a slot."""
-        task = asyncio.create_task(self._attempt(delivery, content), name=f"attempt-{delivery.id}")
+    def start(self, delivery: Delivery, content: bytes | None, probe: str | None = None) -> None:
+        """Make the call of an attempt that has durably started and holds a slot. `probe`: the stop it is to test."""
+        task = asyncio.create_task(self._attempt(delivery, content, probe), name=f"attempt-{delivery.id}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -147,12 +147,14 @@ class Lane:
         tokens = self.pace.startable(now)
         if not self.is_owned or free <= 0 or tokens <= 0:
             return
-        key = self.stops.probe(now)
-        if key is not None and (key != ACCOUNT or self._in_flight == 0):
-            await self._take(self._queues_due(None if key == ACCOUNT else key), 1, tokens)
-            if key == ACCOUNT:
-                return
-        await self._take(self._queues_due(is_open=True), free, tokens)
+        for key in self.stops.due(now):
+            if queues := self._queues_due(None if key == ACCOUNT else key):
+                self.stops.begin_probe(key)
+                if not await self._take(queues, 1, tokens, probe=key):
+                    self.stops.end_probe(key, time.monotonic())
+        free, tokens = self._concurrency - self._in_flight, self.pace.startable(time.monotonic())
+        if free > 0 and tokens > 0:
+            await self._take(self._queues_due(is_open=True), free, tokens)
 
     def _queues_due(self, domain: str | None = None, *, is_open: bool = False) -> list[Queue]:
         """Queues with something due, by rank; within a rank whoever waits longest goes first."""
@@ -164,9 +166,10 @@ class Lane:
         ]
         return sorted(found, key=lambda queue: (RANKS[queue[1]], self._due[queue]))
 
-    async def _take(self, queues: list[Queue], deliveries: int, recipients: int) -> None:
+    async def _take(self, queues: list[Queue], deliveries: int, recipients: int, probe: str | None = None) -> int:
+        """Take what is due and start it. Returns how many were."""
         if not queues:
-            return
+            return 0
         self._in_flight += deliveries  # held until it is known how many are needed
         self.pace.spend(recipients)
         started: tuple[Delivery, ...] = ()
@@ -184,26 +187,30 @@ class Lane:
             self._in_flight -= deliveries - len(started)
             self.pace.spend(sum(len(each.recipients) for each in started) - recipients)
         for each in started:
-            self.start(each, None)
+            self.start(each, None, probe)
+        return len(started)
 
     def _until_next(self) -> float | None:
         """Seconds until there may be something to do; None: until woken."""
         if not self._due or self._in_flight >= self._concurrency or not self.is_owned:
             return None
-        now = time.monotonic()
-        open_due = [due for (domain, _), due in self._due.items() if self.stops.is_open(domain)]
-        waits = [max(0.0, (min(open_due) - now_ms()) / 1000, self.pace.wait())] if open_due else []
-        if (probe := self.stops.next_probe()) is not None:
-            waits.append(max(0.0, probe - now, self.pace.wait()))
-        # Never spin: where the daily quota is what lacks, tokens alone do not help.
+        now, wall = time.monotonic(), now_ms()
+        waits: list[float] = []
+        for (domain, _), due in self._due.items():
+            opens = now if self.stops.is_open(domain) else self.stops.opens(domain)
+            if opens is not None:
+                waits.append(max(opens - now, (due - wall) / 1000, self.pace.wait()))
+        # Never spin: a moment passes at least, and a woken lane looks at once.
         return max(0.005, min(waits)) if waits else None
 
-    async def _attempt(self, delivery: Delivery, content: bytes | None) -> None:
+    async def _attempt(self, delivery: Delivery, content: bytes | None, probe: str | None) -> None:
         try:
             settlement = await self.attempts.make(delivery, content)
             if settlement.state is State.QUEUED and settlement.due_at is not None:
                 self.note((delivery.domain, delivery.stream), settlement.due_at)
         finally:
+            if probe is not None:
+                self.stops.end_probe(probe, time.monotonic())
             self.release_slot()
 
     # -- the rest ----------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 SHARE = 0.9  # of the account's MaxSendRate: others may send from it, too
 DAILY_SHARE = 0.98
+OUT_OF_QUOTA = timedelta(seconds=60)  # until the next look: the window is rolling, so a little may come free
 SLOWED_FOR = timedelta(seconds=5)
 GROWTH = 0.05  # of the full rate, per second
 FLOOR = 0.05  # of the full rate: a throttle storm must not stop the lane for good
@@ -63,6 +64,8 @@ class Pace:
 
     def wait(self) -> float:
         """Seconds until one more recipient may start."""
+        if self.daily_left is not None and self.daily_left < 1:
+            return OUT_OF_QUOTA.total_seconds()
         return max(0.0, (1.0 - self.tokens) / self.rate)
 
     def slow(self, now: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from relay.errors import Kind
@@ -21,13 +21,14 @@ SICK_AFTER = 5  # failures in a row
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Why queues are skipped. From `until` on one delivery at a time is let through to see."""
+    """Why queues are skipped. From `until` on one delivery is let through to see; `is_probed`: it is under way."""
 
     kind: Kind
     detail: str
     since: float
     until: float
     wait: float
+    is_probed: bool = False
 
 
 class Stops:
@@ -47,16 +48,22 @@ class Stops:
     def is_open(self, domain: str) -> bool:
         return self.of(domain) is None
 
+    @property
+    def is_sick(self) -> bool:
+        """Whether the account cannot be reached, so that no failure is the mail's."""
+        stop = self._stops.get(ACCOUNT)
+        return stop is not None and stop.kind is Kind.SES_UNAVAILABLE
+
+    # -- what calls teach --------------------------------------------------------------------------------------------
+
     def hold(self, key: str, kind: Kind, detail: str, now: float) -> bool:
-        """Stop the account or a domain, for longer each time a probe fails. True if it was not stopped before."""
+        """Stop the account or a domain, for longer each time a probe says the same. True if that is new."""
         before = self._stops.get(key)
-        first = FIRST_PROBE.get(kind, USUAL_PROBE).total_seconds()
-        longest = max(first, LONGEST.get(kind, USUAL_LONGEST).total_seconds())
-        wait = first
+        wait = FIRST_PROBE.get(kind, USUAL_PROBE).total_seconds()
         if before is not None and before.kind is kind:
-            if now < before.until:  # calls that were under way when it stopped say nothing new
+            if not before.is_probed:  # calls that were under way when it stopped say nothing new
                 return False
-            wait = min(before.wait * 2, longest)
+            wait = min(before.wait * 2, max(wait, LONGEST.get(kind, USUAL_LONGEST).total_seconds()))
         since = before.since if before else now
         self._stops[key] = Stop(kind, detail, since, now + wait, wait)
         return before is None
@@ -69,34 +76,44 @@ class Stops:
         return self.hold(ACCOUNT, Kind.SES_UNAVAILABLE, detail, now)
 
     def succeeded(self, domain: str) -> list[str]:
-        """SES took a message of this domain: nothing of its is stopped any more. Returns what was released."""
+        """SES took a message of this domain. Returns what that releases."""
         self._failures = 0
-        return [key for key in (ACCOUNT, domain) if self._stops.pop(key, None) is not None]
+        # A call that began before the stop proves nothing, unless what was in doubt is that SES answers at all.
+        proved = [
+            key
+            for key in (ACCOUNT, domain)
+            if (stop := self._stops.get(key)) and (stop.is_probed or stop.kind is Kind.SES_UNAVAILABLE)
+        ]
+        for key in proved:
+            del self._stops[key]
+        return proved
 
     def answered(self) -> bool:
         """SES answered, if only to refuse a message: it can be reached. True if that ends a stop."""
         self._failures = 0
-        stop = self._stops.get(ACCOUNT)
-        if stop is not None and stop.kind is Kind.SES_UNAVAILABLE:
-            del self._stops[ACCOUNT]
-            return True
-        return False
+        if not self.is_sick:
+            return False
+        del self._stops[ACCOUNT]
+        return True
 
-    @property
-    def is_sick(self) -> bool:
-        """Whether the account cannot be reached, so that no failure is the mail's."""
-        stop = self._stops.get(ACCOUNT)
-        return stop is not None and stop.kind is Kind.SES_UNAVAILABLE
+    # -- probing -----------------------------------------------------------------------------------------------------
 
-    def probe(self, now: float) -> str | None:
-        """A stop whose wait is over, to be looked at with one delivery."""
+    def due(self, now: float) -> list[str]:
+        """Stops whose wait is over, each to be looked at with one delivery; the account's before any domain's."""
         account = self._stops.get(ACCOUNT)
-        if account is not None:
-            return ACCOUNT if account.until <= now else None
-        return next((key for key, stop in self._stops.items() if stop.until <= now), None)
+        stops = {ACCOUNT: account} if account is not None else self._stops
+        return [key for key, stop in stops.items() if stop.until <= now and not stop.is_probed]
 
-    def next_probe(self) -> float | None:
-        account = self._stops.get(ACCOUNT)
-        if account is not None:
-            return account.until
-        return min((stop.until for stop in self._stops.values()), default=None)
+    def begin_probe(self, key: str) -> None:
+        self._stops[key] = replace(self._stops[key], is_probed=True)
+
+    def end_probe(self, key: str, now: float) -> None:
+        """A probe that neither released nor renewed its stop: look again after the same wait."""
+        stop = self._stops.get(key)
+        if stop is not None and stop.is_probed:
+            self._stops[key] = replace(stop, is_probed=False, until=now + stop.wait)
+
+    def opens(self, domain: str) -> float | None:
+        """When a stopped domain's mail may next be probed; None while a probe is under way."""
+        stop = self.of(domain)
+        return None if stop is None or stop.is_probed else stop.until

@@ -20,6 +20,7 @@ from sqlalchemy.pool import NullPool
 from relay import log
 from relay.errors import Unusable
 from relay.store.schema import REVISIONS
+from relay.store.writer import BUSY_TIMEOUT
 
 
 class StoreError(Unusable):
@@ -51,7 +52,7 @@ def _prepare_sqlite(engine: Engine, *, read_only: bool) -> None:
         driver.isolation_level = None  # the driver would begin too late, and not IMMEDIATE
         cursor = driver.cursor()
         for pragma in (
-            "busy_timeout = 5000",
+            f"busy_timeout = {BUSY_TIMEOUT}",
             "foreign_keys = ON",
             *(
                 ("query_only = ON",)

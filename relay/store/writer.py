@@ -33,6 +33,7 @@ MAX_BYTES = 4 << 20
 # PostgreSQL: serialization_failure, deadlock_detected. Always safe to run again: nothing was committed.
 TRY_AGAIN = {"40001", "40P01"}
 ATTEMPTS = 5
+BUSY_TIMEOUT = 5000  # milliseconds a SQLite connection waits for another process's lock
 
 
 class Rank(IntEnum):
@@ -237,8 +238,10 @@ class TaskWriter:
 def _truncate_log(db: Connection, items: Sequence[None]) -> Sequence[bool]:
     driver = db.connection.driver_connection
     assert driver is not None
+    driver.execute("PRAGMA busy_timeout = 100")  # a slow reader must not keep every writer waiting
     try:
         is_busy, _, _ = driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     except sqlite3.OperationalError:  # a statement of this connection is still open
         is_busy = True
+    driver.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT}")
     return [not is_busy for _ in items]

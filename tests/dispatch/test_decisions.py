@@ -176,28 +176,47 @@ def test_a_stopped_domain_leaves_the_others_alone_and_is_probed_ever_more_rarely
     assert stops.hold("a.example", Kind.SES_UNVERIFIED, "why", 0.0)
     assert not stops.is_open("a.example")
     assert stops.is_open("b.example")
-    assert stops.probe(29.0) is None
-    assert stops.probe(30.0) == "a.example"
+    assert stops.due(29.0) == []
+    assert stops.due(30.0) == ["a.example"]
+    stops.begin_probe("a.example")
+    assert stops.due(30.0) == []  # one at a time
+    assert stops.opens("a.example") is None
     assert not stops.hold("a.example", Kind.SES_UNVERIFIED, "why", 31.0)
-    assert stops.probe(90.0) is None
-    assert stops.probe(91.0) == "a.example"
+    assert stops.due(90.0) == []
+    assert stops.due(91.0) == ["a.example"]
+    stops.begin_probe("a.example")
     assert stops.succeeded("a.example") == ["a.example"]
     assert stops.is_open("a.example")
 
 
-def test_calls_that_were_under_way_do_not_lengthen_a_stop() -> None:
+def test_a_probe_that_says_nothing_is_made_again_after_the_same_wait() -> None:
+    stops = Stops()
+    stops.hold(ACCOUNT, Kind.SES_PAUSED, "why", 0.0)
+    stops.begin_probe(ACCOUNT)
+    stops.end_probe(ACCOUNT, 40.0)
+    assert stops.opens("x.example") == 70.0
+    stops.end_probe(ACCOUNT, 50.0)  # no probe is under way: nothing changes
+    assert stops.opens("x.example") == 70.0
+
+
+def test_calls_that_were_under_way_neither_lengthen_nor_end_a_stop() -> None:
     stops = Stops()
     stops.hold(ACCOUNT, Kind.SES_PAUSED, "why", 0.0)
     for _ in range(20):
         stops.hold(ACCOUNT, Kind.SES_PAUSED, "why", 1.0)
-    assert stops.next_probe() == 30.0
+    assert stops.opens("x.example") == 30.0
+    assert stops.succeeded("a.example") == []
+    assert not stops.answered()
+    assert not stops.is_open("a.example")
 
 
 def test_waits_double_up_to_their_longest() -> None:
     stops, now = Stops(), 0.0
+    stops.hold(ACCOUNT, Kind.SES_DENIED, "why", now)
     for _ in range(12):
+        now = stops.opens("x.example") or 0.0
+        stops.begin_probe(ACCOUNT)
         stops.hold(ACCOUNT, Kind.SES_DENIED, "why", now)
-        now = stops.next_probe() or 0.0
     stop = stops.of("x.example")
     assert stop is not None
     assert stop.wait == 900
@@ -212,9 +231,10 @@ def test_five_failures_in_a_row_make_an_account_sick_and_any_answer_ends_it() ->
         assert not stops.failed("refused", 0.0)
     assert stops.failed("refused", 0.0)
     assert stops.is_sick
-    assert stops.next_probe() == 1.0
+    assert stops.opens("x.example") == 1.0
+    stops.begin_probe(ACCOUNT)
     stops.failed("refused", 1.0)
-    assert stops.next_probe() == 3.0
+    assert stops.opens("x.example") == 3.0
     assert stops.answered()
     assert not stops.is_sick
 
@@ -223,5 +243,5 @@ def test_an_account_that_is_stopped_is_probed_before_its_domains() -> None:
     stops = Stops()
     stops.hold("a.example", Kind.SES_UNVERIFIED, "why", 0.0)
     stops.hold(ACCOUNT, Kind.SES_QUOTA, "why", 0.0)
-    assert stops.probe(100.0) is None  # the domain's time has come, the account's has not
-    assert stops.probe(901.0) == ACCOUNT
+    assert stops.due(100.0) == []  # the domain's time has come, the account's has not
+    assert stops.due(901.0) == [ACCOUNT]

@@ -362,3 +362,15 @@ def test_the_largest_files_are_taken(world: World) -> None:
     assert world.call("POST", "/api/v1/emails", given(to="big@one.test", attachments=attachments)).status == 202
     [sent] = world.sent_to("big@one.test")
     assert [len(part.get_content()) for part in letter(sent["raw"]).iter_attachments()] == [7 << 20, 3 << 20]
+
+
+def test_headers_that_programs_read_stay_in_one_piece(world: World) -> None:
+    given_headers = {
+        "List-Unsubscribe": "<https://news.test/" + "u" * 200 + ">",
+        "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
+        "In-Reply-To": "<" + "m" * 120 + "@news.test>",
+        "References": " ".join(f"<{number}{'m' * 60}@news.test>" for number in range(40)),
+    }
+    assert world.call("POST", "/api/v1/emails", given(to="machine@one.test", headers=given_headers)).status == 202
+    found = email.message_from_bytes(world.sent_to("machine@one.test")[0]["raw"])
+    assert {name: found[name].replace("\r\n", "") for name in given_headers} == given_headers
