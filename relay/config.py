@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
@@ -20,6 +21,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    Strict,
     ValidationError,
     ValidationInfo,
     model_validator,
@@ -85,7 +87,10 @@ def _span(value: Any) -> timedelta:
     match = _SPAN.fullmatch(str(value))
     if not match:
         raise ValueError("write it as a number and a unit: 30s, 10m, 24h or 90d")
-    return timedelta(**{_SPANS[match[2]]: int(match[1])})
+    try:
+        return timedelta(**{_SPANS[match[2]]: int(match[1])})
+    except OverflowError as exc:
+        raise ValueError("is longer than any time") from exc
 
 
 _SIZE = re.compile(r"(\d+)\s*(KB|MB|GB)?")
@@ -97,6 +102,18 @@ def _size(value: Any) -> int:
     if not match:
         raise ValueError("write it as a number of octets, or with a unit: 512KB, 40MB, 1GB")
     return int(match[1]) * _SIZES[match[2]]
+
+
+def _nameserver(value: Any) -> str:
+    host, colon, port = str(value).rpartition(":")
+    is_bare = not colon or (":" in host.strip("[]") and not host.startswith("["))
+    try:
+        ip_address(str(value) if is_bare else host.strip("[]"))
+    except ValueError as exc:
+        raise ValueError("write it as an IP address, or as ADDRESS:PORT") from exc
+    if not is_bare and not (port.isdecimal() and 0 < int(port) <= 65535):
+        raise ValueError("the port is not one")
+    return str(value)
 
 
 def _domain(value: Any) -> str:
@@ -130,6 +147,7 @@ def _path(value: Any, info: ValidationInfo) -> Path:
     return base / str(value)
 
 
+Yes = Annotated[bool, Strict()]  # true or false; a word such as `yes` is a fault, not a guess
 Span = Annotated[timedelta, BeforeValidator(_span)]
 Size = Annotated[int, BeforeValidator(_size)]
 Domain = Annotated[str, AfterValidator(_domain)]
@@ -162,21 +180,21 @@ class Certificate(_Section):
 class SmtpListener(_Section):
     address: Address
     tls: Tls = Tls.STARTTLS
-    auth_without_tls: bool = False
+    auth_without_tls: Yes = False
     trusted_networks: tuple[Network, ...] = ()
 
 
 class Smtp(_Section):
     listeners: tuple[SmtpListener, ...] = ()
     max_recipients: Annotated[int, Field(ge=100, le=50_000)] = 1000  # RFC 5321 section 4.5.3.1.8: at least 100
-    idle_timeout: Span = timedelta(minutes=5)  # RFC 5321 section 4.5.3.2.7
+    idle_timeout: Annotated[Span, Field(ge=timedelta(seconds=10))] = timedelta(minutes=5)  # RFC 5321 section 4.5.3.2.7
     max_connections: Annotated[int, Field(ge=1)] = 500
 
 
 class Http(_Section):
     address: Address
-    tls: bool = False
-    allow_plain: bool = False
+    tls: Yes = False
+    allow_plain: Yes = False
     metrics: Literal["loopback", "key", "none"] = "loopback"
 
     @model_validator(mode="after")
@@ -217,13 +235,13 @@ class SesAccount(_Section):
 class SenderDomain(_Section):
     mode: Mode
     account: str
-    include_subdomains: bool = False
+    include_subdomains: Yes = False
     configuration_set: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
 
 
 class Dns(_Section):
-    nameservers: tuple[str, ...] | None = None
-    timeout: Span = timedelta(seconds=2)
+    nameservers: tuple[Annotated[str, BeforeValidator(_nameserver)], ...] | None = None
+    timeout: Annotated[Span, Field(ge=timedelta(seconds=1))] = timedelta(seconds=2)
 
 
 class MxPolicy(Enum):
@@ -310,11 +328,11 @@ def _own_name() -> str:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without the surprises: a key stands once, and `off` is a word, not False."""
+    """YAML without the surprises: a key stands once, `off` is a word, not False, and a date is one, too."""
 
 
 _Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    first: [each for each in resolvers if each[0] not in {"tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp"}]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"true|false"), list("tf"))
@@ -323,6 +341,8 @@ _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"true|false"
 def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Hashable, Any]:
     seen: set[str] = set()
     for key, _ in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise yaml.MarkedYAMLError(problem="the name of a setting must be a word", problem_mark=key.start_mark)
         if key.value in seen:
             raise yaml.MarkedYAMLError(problem=f"{key.value!r} stands twice", problem_mark=key.start_mark)
         seen.add(key.value)
@@ -358,9 +378,9 @@ def load(file: Path, environment: Mapping[str, str] = os.environ) -> Settings:
         raise ConfigError(file, (Fault(str(file), "is not UTF-8"),)) from exc
     except yaml.MarkedYAMLError as exc:
         line = f"line {exc.problem_mark.line + 1}" if exc.problem_mark else ""
-        raise ConfigError(file, (Fault(line, f"is not YAML: {exc.problem}"),)) from exc
+        raise ConfigError(file, (Fault(line, f"cannot be read: {exc.problem}"),)) from exc
     except yaml.YAMLError as exc:
-        raise ConfigError(file, (Fault("", "is not YAML: it has a character that YAML forbids"),)) from exc
+        raise ConfigError(file, (Fault("", "cannot be read: it has a character that YAML forbids"),)) from exc
     if not isinstance(raw, dict):
         raise ConfigError(file, (Fault("", "must be a mapping of settings"),))
     return check(raw, file, environment)
@@ -373,15 +393,30 @@ def check(raw: dict[str, Any], file: Path, environment: Mapping[str, str] = os.e
     expanded = _expand(raw, "", environment, faults)
     if "folder" in expanded:
         faults.append(Fault("folder", "unknown setting"))
+    faults += _same_domains(expanded.get("domains"))
+    unset = {fault.path for fault in faults}
     try:
         settings = Settings.model_validate({**expanded, "folder": folder}, context={"base": folder})
     except ValidationError as exc:
-        faults += [_fault(error) for error in exc.errors(include_url=False, include_input=False)]
+        found = [_fault(error) for error in exc.errors(include_url=False, include_input=False)]
+        faults += [fault for fault in found if fault.path not in unset]  # they follow from it
     else:
         faults += settings.cross_faults()
     if faults:
         raise ConfigError(file, tuple(faults))
     return settings
+
+
+def _same_domains(domains: Any) -> list[Fault]:
+    """Two spellings of one domain would silently be one entry."""
+    faults: list[Fault] = []
+    seen: dict[str, str] = {}
+    for name in domains if isinstance(domains, dict) else ():
+        with contextlib.suppress(Problem):
+            first = seen.setdefault(canonical_domain(str(name)), str(name))
+            if first != str(name):
+                faults.append(Fault(f"domains.{name}", f"is the same domain as {first}"))
+    return faults
 
 
 def _fault(error: Any) -> Fault:

@@ -61,6 +61,7 @@ def with_database(settings: Settings, work: Callable[[Connection, Sealer], Answe
     async def over_asyncpg() -> Answer:
         engine = database.listing_engine(url)
         try:
+            await database.reach(engine)
             async with engine.begin() as db:
                 return await db.run_sync(run)
         finally:

@@ -15,7 +15,6 @@ from relay.config import Settings
 from relay.delivery import RetryPolicy, State
 from relay.dispatch.lane import Lane, Reservation
 from relay.errors import Problem
-from relay.message import Mode
 from relay.metrics import Metrics
 from relay.ses.clients import concurrency
 from relay.ses.wire import Quota, SesAccount
@@ -32,7 +31,6 @@ EXPIRE_EVERY = timedelta(minutes=1)
 RETENTION_EVERY = timedelta(hours=1)
 TRUNCATE_EVERY = timedelta(seconds=60)  # the README's promise on how long destroyed content can be read back
 GRACE = timedelta(seconds=20)
-MESSAGE_BORN_BITS = 21  # below the milliseconds of an id (relay.message.Ids)
 
 
 class Dispatcher:
@@ -49,10 +47,7 @@ class Dispatcher:
         self._metrics = metrics
         self._accounts = accounts
         self._policy = RetryPolicy(max_age=settings.delivery.max_age, on_unknown=settings.delivery.on_unknown)
-        self._keeps_content = any(domain.mode is Mode.SHARED for domain in settings.domains.values())
         self._domains = settings.domains
-        self._keep_for = settings.retention.content
-        self._retained_to = 0
         self.quota_faults: dict[str, str] = {}  # accounts whose live limits cannot be had, and why
         self.lanes: dict[str, Lane] = {}
         for name, account in accounts.items():
@@ -162,8 +157,8 @@ class Dispatcher:
     # -- sweeps ------------------------------------------------------------------------------------------------------
 
     async def _sweep_for_ever(self) -> None:
-        expired_at = retained_at = time.monotonic()
-        truncated_at = time.monotonic()
+        expired_at = truncated_at = time.monotonic()
+        retained_at = -RETENTION_EVERY.total_seconds()  # at once after a start, too
         while True:
             started = time.monotonic()
             await asyncio.sleep(SWEEP_EVERY)
@@ -174,7 +169,7 @@ class Dispatcher:
                 await self._sweep(is_expiring=is_expiring)
                 expired_at = now if is_expiring else expired_at
                 await self._sweep_contents(self._take_destroyed())
-                if self._keeps_content and now - retained_at > RETENTION_EVERY.total_seconds():
+                if now - retained_at > RETENTION_EVERY.total_seconds():
                     retained_at = now
                     await self._sweep_retention()
                 if now - truncated_at > TRUNCATE_EVERY.total_seconds() and await self._store.truncate_log():
@@ -213,18 +208,9 @@ class Dispatcher:
             await self._store.write(sweeping.sweep_contents, message_ids[start : start + sweeping.SLICE], Rank.SWEEP)
 
     async def _sweep_retention(self) -> None:
-        """Destroy kept content whose time is over, a slice at a time, from where the last pass ended.
-
-        A message that is still open then is destroyed when it closes.
-        """
-        until = now_ms() - milliseconds(self._keep_for) << MESSAGE_BORN_BITS
-        after: int | None = self._retained_to
-        while after is not None:
-            destroyed, after = await self._store.write(
-                sweeping.sweep_retention, sweeping.Retention(after, until), Rank.SWEEP
-            )
+        """Destroy kept content whose time is over, a slice at a time."""
+        while destroyed := await self._store.write(sweeping.sweep_retention, None, Rank.SWEEP):
             await self._sweep_contents(list(destroyed))
-        self._retained_to = until
 
     async def _own(self, lane: Lane) -> None:
         """On PostgreSQL one process owns a lane; the others accept and leave its mail queued."""

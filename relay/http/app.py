@@ -33,7 +33,7 @@ def create_app(state: State) -> Starlette:
             Route("/readyz", _readyz, methods=["GET"]),
             Route("/metrics", _metrics, methods=["GET"]),
         ],
-        exception_handlers={Problem: _on_problem, HTTPException: _on_http, Exception: _on_fault},
+        exception_handlers={Problem: _on_problem, HTTPException: _on_http},
     )
     app.state.relay = state
     app.add_middleware(_Conventions)
@@ -41,7 +41,7 @@ def create_app(state: State) -> Starlette:
 
 
 class _Conventions:
-    """What holds for every answer: a request id, and that nothing is stored on the way."""
+    """What holds for every answer, even to a fault of ours: a request id, and that nothing is stored on the way."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -54,15 +54,24 @@ class _Conventions:
         request_id = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
         scope.setdefault("state", {})["request_id"] = request_id
 
+        is_answered = False
+
         async def send_with_headers(message: Message) -> None:
+            nonlocal is_answered
             if message["type"] == "http.response.start":
+                is_answered = True
                 headers = MutableHeaders(scope=message)
                 headers["x-request-id"] = request_id
                 headers.setdefault("cache-control", "no-store")
                 headers.setdefault("x-content-type-options", "nosniff")
             await send(message)
 
-        await self._app(scope, receive, send_with_headers)
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except Exception as exc:  # not a handler of Starlette's: it would be called outside of here
+            if is_answered:
+                raise
+            await _on_fault(Request(scope), exc)(scope, receive, send_with_headers)
 
 
 def refusal(problem: Problem, request_id: str) -> Response:
@@ -81,6 +90,8 @@ def refusal(problem: Problem, request_id: str) -> Response:
 
 async def _on_problem(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, Problem)
+    if exc.kind is Kind.INTERNAL:
+        return _on_fault(request, exc)
     state: State = request.app.state.relay
     state.metrics.refused.labels("http", exc.kind.slug).inc()
     log.event("http.refused", reason=exc.kind.slug, path=request.url.path, request_id=request.state.request_id)
@@ -99,7 +110,7 @@ async def _on_http(request: Request, exc: Exception) -> Response:
     return answer
 
 
-async def _on_fault(request: Request, exc: Exception) -> Response:
+def _on_fault(request: Request, exc: Exception) -> Response:
     """Ours: loud to the operator, and nothing of the exception to the client but a reference."""
     state: State = request.app.state.relay
     request_id = request.state.request_id
@@ -114,11 +125,17 @@ async def _healthz(_request: Request) -> Response:
 
 
 async def _readyz(request: Request) -> Response:
-    """The process can take mail; faults that do not stop it are listed."""
+    """The process can take mail. Faults that do not stop it are listed, to this machine only: they name customers."""
     state: State = request.app.state.relay
     found = state.readiness()
-    body = {"status": "ready" if found.is_ready else "not ready", "faults": found.faults}
+    body: dict[str, object] = {"status": "ready" if found.is_ready else "not ready"}
+    if _is_local(request):
+        body["faults"] = found.faults
     return JSONResponse(body) if found.is_ready else JSONResponse(body, Kind.OVERLOADED.http)
+
+
+def _is_local(request: Request) -> bool:
+    return request.client is not None and ip_address(request.client.host).is_loopback
 
 
 async def _metrics(request: Request) -> Response:
@@ -127,7 +144,7 @@ async def _metrics(request: Request) -> Response:
         raise Problem(Kind.NOT_FOUND)
     if state.metrics_for == "key":
         state.authenticate(request).require(Permission.ADMIN)
-    elif request.client is None or not ip_address(request.client.host).is_loopback:
+    elif not _is_local(request):
         raise Problem(Kind.FORBIDDEN, "metrics are served to this machine only")
     await state.measure()
     return Response(state.metrics.text(), media_type="text/plain; version=0.0.4")

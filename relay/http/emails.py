@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.requests import Request
@@ -22,6 +20,7 @@ from relay.http.requests import read_body, read_json, validated
 from relay.http.state import State
 from relay.message import Acceptance, Address, Addressee, Submission, Trace
 from relay.message import Field as AddressField
+from relay.routing.limits import beside_the_loop
 from relay.store import listing
 from relay.store.directory import Permission
 from relay.store.listing import MessageView
@@ -30,9 +29,6 @@ MAX_RECIPIENTS = 50  # to, cc and bcc together (Sendex)
 MAX_FILE = 7 * MB  # per attachment (Sendex)
 MAX_FILES = 10 * MB  # all attachments (Sendex)
 MAX_BODY = 40 * MB  # of the request
-
-Argument = TypeVar("Argument")
-Answer = TypeVar("Answer")
 
 # What a client may not set by `headers`: it has a field of its own, is ours or SES's to write, or would break the MIME.
 RESERVED = frozenset(
@@ -188,20 +184,15 @@ async def send(request: Request) -> Response:
     with state.memory.share() as share:
         octets = await read_body(request, MAX_BODY, share)
         share.take(2 * len(octets))  # the parsed request and the composed message
-        body = await _beside_the_loop(len(octets), _read, octets)
+        body = await beside_the_loop(len(octets), lambda: _read(octets))
         intake = state.intake
         intake.senders.route(credential, body.sender)
         paths = [(addressee.field.value, addressee.address) for addressee in body.addressees]
         warnings = await intake.recipients.check_all(credential, paths)
-        raw = await _beside_the_loop(len(octets), _compose, body)
+        raw = await beside_the_loop(len(octets), lambda: _compose(body))
         submission = Submission(body.sender, body.addressees, raw, Trace("HTTP"), body.subject)
         accepted = await intake.accept(credential, submission)
     return JSONResponse(_echo(body, accepted, warnings), HTTPStatus.ACCEPTED)
-
-
-async def _beside_the_loop(size: int, function: Callable[[Argument], Answer], argument: Argument) -> Answer:
-    """Run in a thread what would hold the loop for long."""
-    return function(argument) if size <= MB else await asyncio.to_thread(function, argument)
 
 
 def _echo(body: EmailBody, accepted: Acceptance, warnings: list[str]) -> dict[str, Any]:

@@ -72,7 +72,8 @@ def _fields(header: bytes) -> Iterator[HeaderField]:
 
 # -- mailboxes -------------------------------------------------------------------------------------------------------
 
-_COMMENT_OR_QUOTE = re.compile(rb'"(?:[^"\\]|\\.)*"|\((?:[^()\\]|\\.)*\)')
+_CONTROL = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]")
+_LEXEME = re.compile(rb'\\.|["()\\]|[^"()\\]+', re.DOTALL)
 
 
 def only_mailbox(value: bytes) -> Address:
@@ -81,34 +82,48 @@ def only_mailbox(value: bytes) -> Address:
     Stricter than most parsers, for SES reads the same field by its own rules: what could be read in two ways is
     refused. Raises Problem(BAD_REQUEST) for none, several or a group, and what Address.parse raises.
     """
-    bare = value
-    while (shorter := _COMMENT_OR_QUOTE.sub(_blank, bare)) != bare:
-        bare = shorter  # comments nest
-    if any(octet in bare for octet in b'"()\\'):
-        raise Problem(Kind.BAD_REQUEST, "From has a quote or a parenthesis that is never closed")
+    if _CONTROL.search(value):
+        raise Problem(Kind.BAD_REQUEST, "From has a control character")
+    spoken, bare = _masked(value)
     if b"," in bare or bare.count(b"<") > 1:
         raise Problem(Kind.BAD_REQUEST, "From names several mailboxes; Amazon SES takes exactly one")
     if b":" in bare or b";" in bare:
         raise Problem(Kind.BAD_REQUEST, "From names a group; Amazon SES takes exactly one mailbox")
-    start, end = bare.find(b"<"), bare.rfind(b">")
+    start, end = bare.find(b"<"), bare.find(b">")
     if start < 0 and end < 0:
-        return _address(_without_comments(value).strip(b" \t"))
-    if start < 0 or end < start or bare[end + 1 :].replace(b"\1", b"").strip(b" \t"):
+        return _address(spoken.strip(b" \t"))
+    if not 0 <= start < end or bare.count(b">") > 1 or spoken[end + 1 :].strip(b" \t"):
         raise Problem(Kind.BAD_REQUEST, "From is not of the form Name <name@domain>")
     # The original: a quoted local part stands between the brackets.
-    return _address(value[start + 1 : end].strip(b" \t"))
+    inside = value[start + 1 : end].strip(b" \t")
+    if b"@" in bare[:start] and spoken[:start].strip(b" \t").lower() != inside.lower():
+        raise Problem(Kind.BAD_REQUEST, "From has one address as the name of another; put the name in quotes")
+    return _address(inside)
 
 
-def _blank(match: re.Match[bytes]) -> bytes:
-    """As many octets that mean nothing, so that places stay the same."""
-    return b"\1" * len(match[0])
+def _masked(value: bytes) -> tuple[bytes, bytes]:
+    """The value with its comments, which may nest, as spaces; and that with its quoted strings as letters, too.
 
-
-def _without_comments(value: bytes) -> bytes:
-    """For the old form `root@host (Cron Daemon)`."""
-    while (shorter := _COMMENT_OR_QUOTE.sub(lambda m: m[0] if m[0][:1] == b'"' else b"", value)) != value:
-        value = shorter
-    return value
+    Every place stays the same. Raises Problem(BAD_REQUEST) where a comment or a quoted string does not end.
+    """
+    spoken: list[bytes] = []
+    bare: list[bytes] = []
+    depth, is_quoted = 0, False
+    for lexeme in _LEXEME.findall(value):
+        was_quoted = is_quoted
+        if lexeme == b'"' and not depth:
+            is_quoted = not is_quoted
+        elif lexeme == b"(" and not is_quoted:
+            depth += 1
+        elif lexeme[:1] in (b")", b"\\") and not is_quoted and not depth:
+            raise Problem(Kind.BAD_REQUEST, "From has a parenthesis or a backslash out of place")
+        spoken.append(b" " * len(lexeme) if depth else lexeme)
+        bare.append(b"q" * len(lexeme) if is_quoted or was_quoted else spoken[-1])
+        if lexeme == b")" and depth:
+            depth -= 1
+    if depth or is_quoted:
+        raise Problem(Kind.BAD_REQUEST, "From has a quote or a parenthesis that is never closed")
+    return b"".join(spoken), b"".join(bare)
 
 
 def _address(octets: bytes) -> Address:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Protocol
 
 from relay import log
@@ -15,9 +15,10 @@ from relay.errors import Kind, Problem
 from relay.message import Acceptance, Address, Addressee, Ids, Mode, Stream, Submission, new_public_id
 from relay.metrics import Metrics
 from relay.routing.fixups import Fixed, fix_up
+from relay.routing.limits import beside_the_loop
 from relay.routing.recipients import Recipients
-from relay.routing.senders import Credential, Route, Senders
-from relay.store.clock import now_ms
+from relay.routing.senders import Credential, Senders
+from relay.store.clock import milliseconds, now_ms
 from relay.store.queue import NewDelivery, NewMessage, Queue, accept
 from relay.store.store import Store
 from relay.store.writer import Rank
@@ -57,7 +58,7 @@ class Intake:
         self.senders = senders
         self.recipients = recipients
         self._hostname = settings.hostname
-        self._keep_for = settings.retention.content
+        self._keep_for = milliseconds(settings.retention.content)
         self._store = store
         self._lanes = lanes
         self._metrics = metrics
@@ -80,20 +81,24 @@ class Intake:
         """
         public_id = new_public_id()
         now = datetime.now(UTC)
-        fixed = fix_up(
-            submission.raw,
-            submission.trace,
-            hostname=self._hostname,
-            public_id=public_id,
-            now=now,
-            is_ours=lambda domain: self.senders.find(domain) is not None,
+        fixed = await beside_the_loop(
+            len(submission.raw),
+            lambda: fix_up(
+                submission.raw,
+                submission.trace,
+                hostname=self._hostname,
+                public_id=public_id,
+                now=now,
+                is_ours=lambda domain: self.senders.find(domain) is not None,
+            ),
         )
         route = self.senders.route(credential, fixed.author)
         if len(fixed.raw) > SES_MESSAGE_LIMIT:
             raise Problem(Kind.TOO_LARGE, f"the message is over {SES_MESSAGE_LIMIT} octets; Amazon SES takes no more")
         stream = Stream.BROADCAST if fixed.is_bulk else Stream.TRANSACTIONAL
-        message_id = self._ids.next()
-        sealed_key, parts = await self._seal(message_id, fixed.raw)
+        message_id, accepted_at = self._ids.next(), now_ms()
+        sealer = self._store.sealer
+        sealed_key, parts = await beside_the_loop(len(fixed.raw), lambda: sealer.seal(message_id, fixed.raw))
         new = NewMessage(
             id=message_id,
             public_id=public_id,
@@ -110,10 +115,10 @@ class Intake:
             rfc_message_id=fixed.message_id,
             ledger=json.dumps(fixed.ledger),
             size=len(fixed.raw),
-            accepted_at=now_ms(),
+            accepted_at=accepted_at,
             wrapped_key=sealed_key,
             parts=tuple(parts),
-            keep_for=self._keep(route),
+            keep_until=accepted_at + self._keep_for if route.mode is Mode.SHARED and self._keep_for else None,
             state=State.QUEUED,
             deliveries=tuple(self._deliveries(submission.recipients, stream)),
         )
@@ -138,14 +143,6 @@ class Intake:
         """Wait for commits whose client has gone."""
         if self._commits:
             await asyncio.wait(self._commits)
-
-    def _keep(self, route: Route) -> timedelta | None:
-        return self._keep_for if route.mode is Mode.SHARED and self._keep_for else None
-
-    async def _seal(self, message_id: int, raw: bytes) -> tuple[bytes, list[bytes]]:
-        if len(raw) <= 1 << 20:
-            return self._store.sealer.seal(message_id, raw)
-        return await asyncio.to_thread(self._store.sealer.seal, message_id, raw)
 
     def _deliveries(self, addressees: Sequence[Addressee], stream: Stream) -> list[NewDelivery]:
         """Up to 50 recipients a call; one each where a complaint must name its recipient (design: grouping)."""

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from datetime import timedelta
+from typing import TypeVar
 
 from relay.errors import Kind, Problem
+
+LARGE = 1 << 20  # octets: what is done to more of them would hold the event loop for long
+Answer = TypeVar("Answer")
 
 RETRY_AFTER = timedelta(seconds=10)
 
@@ -50,3 +56,8 @@ class Share:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+async def beside_the_loop(size: int, work: Callable[[], Answer]) -> Answer:
+    """Do `work` on `size` octets: at once if they are few, in a thread if they are many."""
+    return work() if size <= LARGE else await asyncio.to_thread(work)

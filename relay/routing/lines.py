@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import binascii
-import re
 from collections.abc import Callable, Iterator
 
 from relay.errors import Kind, Problem, printable
 from relay.routing.headers import CRLF, HeaderField, split
+from relay.routing.mime import delimiters, find, media_type, transfer_encoding
 
 MAX_LINE = 998  # octets without CRLF (RFC 5321 section 4.5.3.1.6; SES fact 1.2)
 MAX_ENCODED = 76  # octets of a quoted-printable or base64 line (RFC 2045 sections 6.7 and 6.8)
@@ -17,9 +17,6 @@ MAX_LEDGER = 50  # sentences: a hostile message must not fill the store
 
 _WSP = b" \t"
 _NOT_BASE64 = bytes(octet for octet in range(256) if not (chr(octet).isalnum() and octet < 128) and octet not in b"+/=")
-_LEXEME = re.compile(rb'"(?:[^"\\]|\\.)*+"|\\.|[()]|[^"()\\]++|["\\]', re.DOTALL)
-_MEDIA_TYPE = re.compile(rb"\s*+([!-.0-:<-~]+/[!-.0-:<-~]+)")  # whatever follows: "multipart/mixed junk" is no text
-_PARAMETER = re.compile(rb';\s*+([^\s=;"]*+)\s*+=\s*+("(?:[^"\\]|\\.)*+"|[^;]*)', re.DOTALL)
 
 
 def shorten(raw: bytes) -> tuple[bytes, list[str]]:
@@ -56,7 +53,7 @@ class _Message:
             return self.done.append(self._raw[at:end])
         if depth > MAX_DEPTH:
             raise _refusal(f"a part nested more than {MAX_DEPTH} deep has a line of {octets:,} octets")
-        blank = at if self._raw.startswith(CRLF, at, end) else _find(self._raw, b"\r\n\r\n", at, end) + len(CRLF)
+        blank = at if self._raw.startswith(CRLF, at, end) else find(self._raw, b"\r\n\r\n", at, end) + len(CRLF)
         header = self._raw[at : min(blank, end)]
         try:
             fields, _ = split(header)
@@ -91,8 +88,8 @@ class _Message:
         self, fields: list[HeaderField], at: int, end: int, octets: int, depth: int, default: str
     ) -> list[HeaderField]:
         """Shortens a body as its media type and encoding allow. Returns the fields, with the encoding it has now."""
-        media, boundary = _media_type(fields, default)
-        encoding = _encoding(fields)
+        media, boundary = media_type(fields, default)
+        encoding = transfer_encoding(fields)
         if media == "multipart/signed":  # RFC 1847 section 2.1: not one octet of it may change
             raise _refusal(
                 f"a signed part has a line of {octets:,} octets, and its signature would break if the line were "
@@ -116,7 +113,7 @@ class _Message:
     def _multipart(self, boundary: bytes, at: int, end: int, depth: int, default: str) -> bool:
         """Shortens each part (RFC 2046 section 5.1). False where no part begins: then nothing was done."""
         after = -1  # the last delimiter
-        for start, stop, is_closing in _delimiters(self._raw, boundary, at, end):
+        for start, stop, is_closing in delimiters(self._raw, boundary, at, end):
             if after < 0:
                 self._aside(at, start, "a preamble")
             else:
@@ -182,18 +179,12 @@ def _refusal(what: str) -> Problem:
 # -- lines -----------------------------------------------------------------------------------------------------------
 
 
-def _find(raw: bytes, what: bytes, at: int, until: int) -> int:
-    """Where it starts, or `until`."""
-    found = raw.find(what, at, until)
-    return found if found >= 0 else until
-
-
 def _long_lines(raw: bytes, at: int, until: int, limit: int) -> Iterator[tuple[int, int]]:
     """Where each line over the limit starts and ends. Hops a limit at a time: a regex takes 30 times as long."""
     while until - at > limit:
         end = raw.rfind(b"\n", at, min(at + limit + len(CRLF), until))
         if end < 0:
-            end = _find(raw, CRLF, at, until)
+            end = find(raw, CRLF, at, until)
             yield at, end
             end += 1
         at = end + 1
@@ -267,55 +258,3 @@ def _soften(line: bytes) -> bytes:
 
 def _wrap(base64: bytes) -> bytes:
     return CRLF.join(base64[at : at + MAX_ENCODED] for at in range(0, len(base64), MAX_ENCODED))
-
-
-# -- MIME fields -----------------------------------------------------------------------------------------------------
-
-
-def _media_type(fields: list[HeaderField], default: str) -> tuple[str, bytes]:
-    """The type in lower case, and the boundary or b"" (RFC 2045 section 5). What is no type is text/plain (5.2)."""
-    value = _bare_value(fields, "content-type")
-    if value is None:
-        return default, b""
-    if (media := _MEDIA_TYPE.match(value)) is None:
-        return "text/plain", b""
-    found = (text for name, text in _PARAMETER.findall(value, media.end()) if name.lower() == b"boundary")
-    boundary = next(found, b"").rstrip()
-    if len(boundary) > 1 and boundary[:1] == boundary[-1:] == b'"':
-        boundary = re.sub(rb"\\(.)", rb"\1", boundary[1:-1]).rstrip(_WSP)
-    return media[1].decode("ascii").lower(), boundary
-
-
-def _encoding(fields: list[HeaderField]) -> str:
-    """The Content-Transfer-Encoding in lower case. One that nobody knows is as good as none."""
-    value = _bare_value(fields, "content-transfer-encoding") or b""
-    return value.partition(b";")[0].strip().decode("ascii", "replace").lower()
-
-
-def _bare_value(fields: list[HeaderField], name: str) -> bytes | None:
-    """The value of the first field of that name without its comments (RFC 5322 section 3.2.2), which may nest."""
-    value = next((field.value for field in fields if field.name == name), None)
-    if value is None or b"(" not in value:
-        return value
-    kept: list[bytes] = []
-    depth = 0
-    for lexeme in _LEXEME.findall(value):
-        if lexeme in (b"(", b")"):
-            depth = max(0, depth + (1 if lexeme == b"(" else -1))
-        elif not depth:
-            kept.append(lexeme)
-    return b"".join(kept)
-
-
-def _delimiters(raw: bytes, boundary: bytes, at: int, until: int) -> Iterator[tuple[int, int, bool]]:
-    """Where each delimiter line starts and ends, and whether it is the closing one (RFC 2046 section 5.1.1)."""
-    mark = b"--" + boundary
-    start = at if raw.startswith(mark, at, until) else _find(raw, CRLF + mark, at, until) + len(CRLF)
-    while start <= until:
-        end = _find(raw, CRLF, start, until)
-        rest = raw[start + len(mark) : end].rstrip(_WSP)
-        if rest in (b"", b"--"):
-            yield start, end, bool(rest)
-            if rest:
-                return
-        start = _find(raw, CRLF + mark, end, until) + len(CRLF)

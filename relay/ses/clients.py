@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any
 
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
@@ -28,26 +29,29 @@ async def open_accounts(settings: Mapping[str, config.SesAccount]) -> AsyncItera
     async with AsyncExitStack() as stack:
         accounts: dict[str, SesAccount] = {}
         for name, account in settings.items():
-            credentials = account.credentials
-            session = AioSession(profile=credentials.profile)
-            if account.endpoint_url is None and account.region not in await _regions(session):
-                raise AccountError(f"ses_accounts.{name}.region: SES has no region {account.region}")
-            secret = credentials.secret_access_key
             try:
-                client = await stack.enter_async_context(
-                    session.create_client(
-                        "sesv2",
-                        region_name=account.region,
-                        endpoint_url=account.endpoint_url,
-                        aws_access_key_id=credentials.access_key_id,
-                        aws_secret_access_key=secret.get_secret_value() if secret else None,
-                        config=_config(concurrency(account)),
-                    )
-                )
+                client = await stack.enter_async_context(await _client(name, account))
             except BotoCoreError as exc:
                 raise AccountError(f"ses_accounts.{name}: {type(exc).__name__}: {exc}") from exc
             accounts[name] = SesAccount(name, client)
         yield accounts
+
+
+async def _client(name: str, account: config.SesAccount) -> AbstractAsyncContextManager[Any]:
+    credentials = account.credentials
+    session = AioSession(profile=credentials.profile)
+    if account.endpoint_url is None and account.region not in await _regions(session):
+        raise AccountError(f"ses_accounts.{name}.region: SES has no region {account.region}")
+    secret = credentials.secret_access_key
+    client: AbstractAsyncContextManager[Any] = session.create_client(
+        "sesv2",
+        region_name=account.region,
+        endpoint_url=account.endpoint_url,
+        aws_access_key_id=credentials.access_key_id,
+        aws_secret_access_key=secret.get_secret_value() if secret else None,
+        config=_config(concurrency(account)),
+    )
+    return client
 
 
 def concurrency(account: config.SesAccount) -> int:
@@ -70,6 +74,6 @@ def _config(connections: int) -> AioConfig:
 
 async def _regions(session: AioSession) -> list[str]:
     regions: list[str] = []
-    for partition in await session.get_available_partitions():
+    for partition in session.get_available_partitions():
         regions += await session.get_available_regions("sesv2", partition_name=partition)
     return regions

@@ -49,7 +49,7 @@ class Body:
         if self.problem is not None:
             return
         try:
-            if self.received > self._limit + len(END):
+            if self.received > self._limit + len(END) - len(b"\r\n"):  # the CRLF before the dot belongs to the message
                 raise Problem(Kind.TOO_LARGE, f"the message is over {self._limit} octets")
             self._share.take(octets)
         except Problem as problem:

@@ -13,7 +13,7 @@ import ssl
 from aiosmtpd.smtp import SMTP
 
 from relay import log
-from relay.errors import Problem
+from relay.errors import Kind, Problem
 from relay.routing.senders import Credential
 from relay.smtp import replies
 from relay.smtp.conversation import Closed, Transaction
@@ -140,13 +140,21 @@ class Connection(SMTP):
         except Refused as refused:
             await self.refuse(refused.reply.line(refused.text))
         except Problem as problem:
-            self.edge.refused(problem, self.client)
-            await self.push(replies.refusal(problem))
+            await self._refuse_mail(problem)
         except (Closed, ConnectionError, ssl.SSLError, TimeoutError):
             raise
         except Exception as exc:
             self.transaction = None
             await self.push(replies.refusal(self.edge.fault(exc)))
+
+    async def _refuse_mail(self, problem: Problem) -> None:
+        if problem.kind is Kind.INTERNAL:
+            problem = self.edge.fault(problem)
+        else:
+            self.edge.refused(problem, self.client)
+        await self.push(replies.refusal(problem))
+        if problem.kind is Kind.OVERLOADED:  # its code says that we close (RFC 5321 section 3.8)
+            raise Closed from problem
 
     async def refuse(self, reply: bytes) -> None:
         """A reply to what was not understood. A client that understands nothing is let go."""

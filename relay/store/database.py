@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from relay import log
-from relay.errors import Unusable
+from relay.errors import Unusable, printable
 from relay.store.schema import REVISIONS
 from relay.store.writer import BUSY_TIMEOUT
 
@@ -33,7 +33,9 @@ def parse_url(text: str, relative_to: Path) -> URL:
     """`postgresql://...` as it is; anything else is the path of a SQLite file."""
     if text.startswith(("postgresql://", "postgres://")):
         url = make_url(text.replace("postgres://", "postgresql://", 1))
-        return url.set(drivername="postgresql+asyncpg")
+        # libpq's name for it, which everybody knows; asyncpg's takes the same values.
+        query = {"ssl" if name == "sslmode" else name: value for name, value in url.query.items()}
+        return url.set(drivername="postgresql+asyncpg", query=query)
     return URL.create("sqlite", database=str((relative_to / text).resolve()))
 
 
@@ -177,10 +179,21 @@ def migrate_sqlite(url: URL) -> None:
         engine.dispose()
 
 
+async def reach(engine: AsyncEngine) -> None:
+    """Connect once. Raises StoreError, without the password, where the database cannot be had."""
+    try:
+        async with engine.connect():
+            return
+    except Exception as exc:  # the driver's own, its dialect's, the network's
+        words = printable(str(getattr(exc, "orig", exc)), 300)
+        raise StoreError(f"the database cannot be reached: {type(exc).__name__}: {words}") from exc
+
+
 async def migrate_postgresql(url: URL) -> None:
     """Create or upgrade the schema. Raises StoreError for a newer one."""
     engine = listing_engine(url)
     try:
+        await reach(engine)
         async with engine.begin() as db:
             if not await db.run_sync(check_revision):
                 await db.run_sync(upgrade)

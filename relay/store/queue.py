@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, select, tuple_, update
@@ -49,7 +48,7 @@ class NewMessage:
     accepted_at: int
     wrapped_key: bytes = field(repr=False)
     parts: tuple[bytes, ...] = field(repr=False)
-    keep_for: timedelta | None
+    keep_until: int | None
     state: State
     deliveries: tuple[NewDelivery, ...]
 
@@ -85,7 +84,7 @@ def accept(db: Connection, items: Sequence[NewMessage]) -> Sequence[None]:
                 "size": item.size,
                 "accepted_at": item.accepted_at,
                 "wrapped_key": item.wrapped_key,
-                "keep_for": None if item.keep_for is None else milliseconds(item.keep_for),
+                "keep_until": item.keep_until,
                 "open_deliveries": len(item.deliveries),
             }
         )

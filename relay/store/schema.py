@@ -111,13 +111,19 @@ messages = Table(
     Column("wrapped_key", LargeBinary),
     Column("destroyed_at", BigInteger),
     # NULL: destroy the content when the last delivery is final.
-    Column("keep_for", BigInteger),
+    Column("keep_until", BigInteger),
     Column("open_deliveries", Integer, nullable=False),
     UniqueConstraint("public_id"),
     one_of("mode", Mode),
     one_of("stream", Stream),
     CheckConstraint("open_deliveries >= 0", name="open_deliveries"),
     CheckConstraint("(wrapped_key IS NULL) = (destroyed_at IS NOT NULL)", name="destroyed"),
+    Index(
+        "ix_messages_kept",
+        "keep_until",
+        sqlite_where=text("keep_until IS NOT NULL AND wrapped_key IS NOT NULL"),
+        postgresql_where=text("keep_until IS NOT NULL AND wrapped_key IS NOT NULL"),
+    ),
 )
 
 contents = Table(

@@ -130,7 +130,7 @@ def close_messages(db: Connection, message_ids: Sequence[int], now: int) -> set[
         [{"_id": message_id} for message_id in sorted(message_ids)],
     )
     closed = and_(messages.c.id.in_(sorted(set(message_ids))), messages.c.open_deliveries == 0)
-    is_over = or_(messages.c.keep_for.is_(None), messages.c.accepted_at + messages.c.keep_for <= now)
+    is_over = or_(messages.c.keep_until.is_(None), messages.c.keep_until <= now)
     return destroy(db, and_(closed, is_over), now)
 
 

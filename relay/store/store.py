@@ -107,6 +107,7 @@ async def open_store(url: URL, master: MasterKey) -> AsyncIterator[Store]:
             stack.callback(hot.dispose)
             writer = ThreadWriter(writing)
         else:
+            await database.reach(engine)
             async with engine.connect() as connection:
                 is_current = await connection.run_sync(database.check_revision)
             if not is_current:

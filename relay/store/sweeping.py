@@ -38,30 +38,24 @@ def orphans(db: Connection) -> list[int]:
     return list(db.scalars(select(contents.c.message_id).select_from(joined).where(messages.c.wrapped_key.is_(None))))
 
 
-@dataclass(frozen=True, slots=True)
-class Retention:
-    """Where a sweep of kept content has got to: ids sort by time, so a pass looks at each once."""
-
-    after: int
-    until: int
+def sweep_retention(db: Connection, items: Sequence[None]) -> Sequence[set[int]]:
+    """Destroy kept content whose time is over, one slice. Returns what was destroyed; a message still open waits."""
+    return [_sweep_retention(db, clock(db)) for _ in items]
 
 
-def sweep_retention(db: Connection, items: Sequence[Retention]) -> Sequence[tuple[set[int], int | None]]:
-    """Destroy kept content whose time is over. Returns what was destroyed and where to go on, None at the end."""
-    answers: list[tuple[set[int], int | None]] = []
-    for item in items:
-        now = clock(db)
-        ids = db.scalars(
-            select(messages.c.id)
-            .where(messages.c.id > item.after, messages.c.id <= item.until)
-            .order_by(messages.c.id)
-            .limit(SLICE)
-        ).all()
-        over = and_(
-            messages.c.id.in_(ids), messages.c.open_deliveries == 0, messages.c.accepted_at + messages.c.keep_for <= now
+def _sweep_retention(db: Connection, now: int) -> set[int]:
+    over = (
+        select(messages.c.id)
+        .where(
+            messages.c.keep_until <= now,
+            messages.c.keep_until.is_not(None),
+            messages.c.wrapped_key.is_not(None),
+            messages.c.open_deliveries == 0,
         )
-        answers.append((destroy(db, over, now), ids[-1] if len(ids) == SLICE else None))
-    return answers
+        .order_by(messages.c.keep_until)
+        .limit(SLICE)
+    )
+    return destroy(db, messages.c.id.in_(over), now)
 
 
 def recover(db: Connection, items: Sequence[bool]) -> Sequence[int]:

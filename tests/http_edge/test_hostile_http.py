@@ -7,9 +7,12 @@ import http.client
 import json
 import re
 import socket
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from email.header import decode_header, make_header
 from email.utils import parseaddr
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -296,3 +299,28 @@ def test_nothing_gets_into_a_header(world: World, subject: str, name: str, filen
         "mime-version",
     ]
     assert (attachment.get_payload(decode=True), attachment.get_filename()) == (b"x", filename.strip())
+
+
+# -- our own faults --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("table", ["suppressions", "contents"])
+def test_a_fault_of_ours_says_nothing_but_a_reference(
+    tmp_path: Path, table: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A table that is gone: one is read for the recipients, the other written at the end."""
+    with World(tmp_path) as world:
+        with closing(sqlite3.connect(tmp_path / "relay.db", isolation_level=None)) as beside:
+            beside.execute(f"ALTER TABLE {table} RENAME TO gone")
+            answer = world.call("POST", PATH, BODY, X_Request_Id="mine")
+            beside.execute(f"ALTER TABLE gone RENAME TO {table}")
+        assert (answer.status, answer.json["error"], answer.json["reason"]) == (
+            500,
+            "internal_server_error",
+            "internal",
+        )
+        assert "(reference mine)" in answer.json["message"]
+        assert not re.search(rb"sql|table|exception|gone|\.py", answer.body, re.IGNORECASE)
+        assert (answer.headers["x-request-id"], answer.headers["cache-control"]) == ("mine", "no-store")
+        assert "mine" in [getattr(record, "fields", {}).get("request_id") for record in caplog.records]
+        assert world.call("POST", PATH, BODY).status == 202

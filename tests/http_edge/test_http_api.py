@@ -335,7 +335,9 @@ def test_everything_at_once_arrives(world: World) -> None:
     )
     assert answer.status == 202, answer.body
     # It says that it is bulk mail, so each recipient has a call (design: grouping).
-    raws = {world.sent_to(to)[0]["raw"] for to in ("all@one.test", '"a b"@one.test', "copy@one.test", "hidden@one.test")}
+    raws = {
+        world.sent_to(to)[0]["raw"] for to in ("all@one.test", '"a b"@one.test', "copy@one.test", "hidden@one.test")
+    }
     [raw] = raws
     assert b"hidden@one.test" not in raw
     found = letter(raw)

@@ -521,7 +521,7 @@ def messages(draw: st.DrawFn) -> tuple[bytes, list[bytes]]:
     return TOP + draw(entity)[1], parts
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(messages())
 def test_any_message_says_the_same_in_shorter_lines(drawn: tuple[bytes, list[bytes]]) -> None:
     raw, parts = drawn
@@ -545,7 +545,7 @@ SOUP = [
 ]  # fmt: skip
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from(SOUP), max_size=25).map(b"".join))
 def test_any_octets_are_shortened_or_refused_and_no_boundary_appears(soup: bytes) -> None:
     raw = TOP + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + soup

@@ -13,7 +13,7 @@ from relay.delivery import State
 from relay.message import Address, Addressee, Ids, Mode, Stream, new_public_id
 from relay.sealing import MasterKey
 from relay.store import database, directory
-from relay.store.clock import now_ms
+from relay.store.clock import milliseconds, now_ms
 from relay.store.queue import NewDelivery, NewMessage, accept
 from relay.store.store import Store, open_store
 from relay.store.writer import Rank
@@ -49,6 +49,7 @@ def message(
 ) -> NewMessage:
     """A message with one delivery per group of recipients."""
     message_id = IDS.next()
+    at = now_ms() if accepted_at is None else accepted_at
     wrapped, parts = store.sealer.seal(message_id, content)
 
     def addressee(text: str) -> tuple[int, Addressee, bytes]:
@@ -70,10 +71,10 @@ def message(
         rfc_message_id="<1@x>",
         ledger="[]",
         size=len(content),
-        accepted_at=now_ms() if accepted_at is None else accepted_at,
+        accepted_at=at,
         wrapped_key=wrapped,
         parts=tuple(parts),
-        keep_for=keep_for,
+        keep_until=None if keep_for is None else at + milliseconds(keep_for),
         state=state,
         deliveries=tuple(
             NewDelivery(IDS.next(), tuple(addressee(each) for each in group))

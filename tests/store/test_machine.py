@@ -104,7 +104,7 @@ class Machine:
         for message_row in self.db.execute(select(schema.messages)):
             states = [State(row.state) for row in rows if row.message_id == message_row.id]
             assert message_row.open_deliveries == sum(not state.is_final for state in states)
-            is_over = message_row.open_deliveries == 0 and message_row.keep_for is None
+            is_over = message_row.open_deliveries == 0 and message_row.keep_until is None
             assert (message_row.wrapped_key is None) == is_over
 
 

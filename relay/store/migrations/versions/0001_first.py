@@ -71,7 +71,7 @@ def upgrade() -> None:
         sa.Column("accepted_at", sa.BigInteger(), nullable=False),
         sa.Column("wrapped_key", sa.LargeBinary(), nullable=True),
         sa.Column("destroyed_at", sa.BigInteger(), nullable=True),
-        sa.Column("keep_for", sa.BigInteger(), nullable=True),
+        sa.Column("keep_until", sa.BigInteger(), nullable=True),
         sa.Column("open_deliveries", sa.Integer(), nullable=False),
         sa.CheckConstraint("mode IN ('byoc', 'shared')", name=op.f("ck_messages_mode")),
         sa.CheckConstraint("stream IN ('transactional', 'shared', 'broadcast')", name=op.f("ck_messages_stream")),
@@ -81,6 +81,14 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["tenant_id"], ["tenants.id"], name=op.f("fk_messages_tenant_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_messages")),
         sa.UniqueConstraint("public_id", name=op.f("uq_messages_public_id")),
+    )
+    op.create_index(
+        "ix_messages_kept",
+        "messages",
+        ["keep_until"],
+        unique=False,
+        sqlite_where=sa.text("keep_until IS NOT NULL AND wrapped_key IS NOT NULL"),
+        postgresql_where=sa.text("keep_until IS NOT NULL AND wrapped_key IS NOT NULL"),
     )
     op.create_table(
         "contents",
