@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shutil
 import signal
@@ -41,13 +42,8 @@ def plan_of(given: argparse.Namespace) -> Plan:
     return Plan(given.rounds, given.messages, 200, given.sessions, has_smtp_source)
 
 
-def possible(only: list[str]) -> list[Peer]:
-    """The peers that can run here; what is skipped is said."""
-    chosen = [peer for peer in line_up.PEERS if not only or any(name in peer.name for name in only)]
-    for peer in chosen:
-        if reason := peer.missing():
-            say(f"SKIPPED: {peer.name}: {reason}")
-    return [peer for peer in chosen if not peer.missing()]
+def named(only: list[str]) -> list[Peer]:
+    return [peer for peer in line_up.PEERS if not only or any(name in peer.name for name in only)]
 
 
 def say(text: str) -> None:
@@ -60,16 +56,20 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="relay-bench-", dir=given.folder))
     folder.chmod(0o755)  # Postfix works as a user of its own
     found: list[Found] = []
-    chosen = possible(given.only)
+    chosen = named(given.only)
+    skipped = {peer.name: peer.missing() for peer in chosen if peer.missing()}
+    possible = [peer for peer in chosen if peer.name not in skipped]
     before = machine.look(folder)
     try:
-        for each in measured(plan_of(given), chosen, folder, say):
-            found.append(each)
+        # Closed here and now, whatever stops us: that is what ends the servers.
+        with contextlib.closing(measured(plan_of(given), possible, folder, say)) as measuring:
+            for each in measuring:
+                found.append(each)
     except KeyboardInterrupt:
         say("interrupted: what was measured so far follows")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    report = Report(before, found)
+    report = Report(before, found, skipped)
     print("\n".join(report.lines()))
     file: Path = given.json or RESULTS / f"{time.strftime('%Y%m%d-%H%M%S')}.json"
     file.parent.mkdir(parents=True, exist_ok=True)

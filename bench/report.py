@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
@@ -35,8 +35,9 @@ class Ratio:
 class Report:
     """All of one run."""
 
-    def __init__(self, machine: Machine, found: Sequence[Found]) -> None:
+    def __init__(self, machine: Machine, found: Sequence[Found], skipped: Mapping[str, str]) -> None:
         self.machine = machine
+        self.skipped = skipped  # servers that cannot run here, and why
         self.faults = [each for each in found if isinstance(each, Fault)]
         self.measurements = [each for each in found if isinstance(each, Measurement)]
         self.idle = {
@@ -50,6 +51,7 @@ class Report:
             "idle_memory": self.idle,
             "ratios": [asdict(each) | {"verdict": each.verdict} for each in self.ratios()],
             "measurements": [asdict(each) for each in self.measurements],
+            "skipped": dict(self.skipped),
             "faults": [asdict(each) for each in self.faults],
         }
 
@@ -97,6 +99,7 @@ class Report:
             ),
             "",
             *self._memory(),
+            *(f"SKIPPED: {name}: {reason}" for name, reason in self.skipped.items()),
             *(f"FAILED in round {each.round}: {each.peer}: {each.reason}" for each in self.faults),
         ]
 

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +68,9 @@ class Fault:
 Found = Measurement | Idle | Fault
 
 
-def measured(plan: Plan, peers: Sequence[Peer], folder: Path, say: Callable[[str], None]) -> Iterator[Found]:
+def measured(
+    plan: Plan, peers: Sequence[Peer], folder: Path, say: Callable[[str], None]
+) -> Generator[Found, None, None]:
     """All rounds: A B C, A B C, and so on. A server that fails loses its figures of that round."""
     for number in range(1, plan.rounds + 1):
         for peer in peers:
@@ -78,7 +80,7 @@ def measured(plan: Plan, peers: Sequence[Peer], folder: Path, say: Callable[[str
             try:
                 with peer.running(place) as target:
                     yield from _loads(plan, number, peer, target)
-            except BenchError as exc:
+            except (BenchError, OSError) as exc:
                 yield Fault(number, peer.name, str(exc))
             finally:
                 shutil.rmtree(place, ignore_errors=True)

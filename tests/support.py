@@ -6,6 +6,7 @@ import asyncio
 import base64
 import http.client
 import json
+import re
 import threading
 import time
 import urllib.request
@@ -24,34 +25,23 @@ from relay.store import directory
 from relay.store.directory import Permission
 
 PATIENCE = 15.0  # seconds
-ACCOUNTS = (
-    Account("operator", ("shared.example",), daily_quota=-1),
-    Account("customer", ("byoc.example",), daily_quota=-1),
-)
+DOMAINS = {"operator": "shared.example", "customer": "byoc.example"}  # by account
+ACCOUNTS = [Account(name, (domain,), daily_quota=-1) for name, domain in DOMAINS.items()]
 Found = TypeVar("Found")
 
 
 def relay_settings(folder: Path, sandbox_url: str, **overrides: Any) -> config.Settings:
     """Settings as from a file, which is left in `folder`. An override replaces single members of its section."""
-    secret = {"secret_access_key": "any"}
+    anywhere = {"address": "127.0.0.1:0"}
+    trusted = {"tls": "none", "trusted_networks": ["127.0.0.1/32"]}
+    account = {"region": "eu-west-1", "endpoint_url": sandbox_url, "rate": 900}
     raw: dict[str, Any] = {
         "hostname": "relay.test",
-        "smtp": {
-            "listeners": [
-                {"address": "127.0.0.1:0", "tls": "starttls"},
-                {"address": "127.0.0.1:0", "tls": "implicit"},
-                {"address": "127.0.0.1:0", "tls": "none", "trusted_networks": ["127.0.0.1/32"]},
-            ]
-        },
-        "http": {"address": "127.0.0.1:0"},
+        "smtp": {"listeners": [anywhere | {"tls": "starttls"}, anywhere | {"tls": "implicit"}, anywhere | trusted]},
+        "http": anywhere,
         "ses_accounts": {
-            account.name: {
-                "region": "eu-west-1",
-                "endpoint_url": sandbox_url,
-                "rate": 900,
-                "credentials": {"access_key_id": account.name, **secret},
-            }
-            for account in ACCOUNTS
+            each.name: account | {"credentials": {"access_key_id": each.name, "secret_access_key": "any"}}
+            for each in ACCOUNTS
         },
         "domains": {
             "shared.example": {"mode": "shared", "account": "operator"},
@@ -134,13 +124,12 @@ class World:
 
     def sent_to(self, address: str, count: int = 1) -> list[dict[str, Any]]:
         """Wait for what SES accepted for this recipient."""
-        found: list[dict[str, Any]] = []
 
-        def are_there() -> bool:
-            found[:] = [message for message in self.messages() if address in message["recipients"]]
-            return len(found) >= count
+        def arrived() -> list[dict[str, Any]]:
+            found = [message for message in self.messages() if address in message["recipients"]]
+            return found if len(found) >= count else []
 
-        wait_for(are_there)
+        found = wait_for(arrived)
         assert len(found) == count
         return found
 
@@ -160,7 +149,5 @@ class World:
 
     def metric(self, name: str) -> float:
         """The value of a metric without labels."""
-        [line] = [
-            each for each in self.call("GET", "/metrics").body.splitlines() if each.startswith(f"{name} ".encode())
-        ]
-        return float(line.split()[1])
+        [value] = re.findall(rf"(?m)^{name} (\S+)$", self.call("GET", "/metrics").body.decode())
+        return float(value)

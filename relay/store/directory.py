@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, delete, insert, select, update
 
 from relay.errors import Kind, Problem
 from relay.message import Ids
@@ -155,6 +155,9 @@ def revoke_key(db: Connection, prefix: str) -> int:
 # -- suppressions ----------------------------------------------------------------------------------------------------
 
 
+_listed_one = select(suppressions).where(
+    suppressions.c.tenant_id == bindparam("tenant_id"), suppressions.c.address == bindparam("address")
+)
 _listed = select(suppressions).where(
     suppressions.c.tenant_id == bindparam("tenant_id"),
     suppressions.c.address.in_(bindparam("addresses", expanding=True)),
@@ -165,6 +168,31 @@ def suppressed(db: Connection, tenant_id: int, addresses: Sequence[str]) -> dict
     """Which of these lower-case addresses are listed."""
     rows = db.execute(_listed, {"tenant_id": tenant_id, "addresses": addresses})
     return {row.address: Suppression(row.tenant_id, row.address, row.reason, row.created_at) for row in rows}
+
+
+class HotSuppressions:
+    """SQLite: look-ups on the loop's own thread, by the driver itself: 5 us instead of 180 through an engine.
+
+    Every statement reads and ends by itself, so that no snapshot is held and the log can be emptied.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._driver = engine.raw_connection()
+        compiled = _listed_one.compile(engine)
+        assert compiled.positiontup == ["tenant_id", "address"]
+        self._statement = str(compiled)
+
+    def find(self, tenant_id: int, addresses: Sequence[str]) -> dict[str, Suppression]:
+        found: dict[str, Suppression] = {}
+        cursor = self._driver.cursor()
+        for address in addresses:
+            for row in cursor.execute(self._statement, (tenant_id, address)).fetchall():
+                found[address] = Suppression(*row)
+        cursor.close()
+        return found
+
+    def close(self) -> None:
+        self._driver.close()
 
 
 def suppress(db: Connection, address: str, reason: str) -> bool:

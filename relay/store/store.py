@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TypeVar
 
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from relay import log
 from relay.sealing import MasterKey, Sealer
 from relay.store import database, directory
+from relay.store.directory import HotSuppressions
 from relay.store.listing import sealed_parts
 from relay.store.writer import Item, Rank, Result, TaskWriter, ThreadWriter, Write, Writer
 
@@ -25,7 +26,7 @@ READ_TIMEOUT = 10.0  # seconds: a longer read would keep the write-ahead log fro
 class Store:
     """Built by `open_store`. `is_alone`: no other process takes work from this database."""
 
-    def __init__(self, writer: Writer, engine: AsyncEngine, hot: Engine | None, sealer: Sealer) -> None:
+    def __init__(self, writer: Writer, engine: AsyncEngine, hot: HotSuppressions | None, sealer: Sealer) -> None:
         self._writer = writer
         self._engine = engine
         self._hot = hot
@@ -51,8 +52,7 @@ class Store:
         """Which lower-case addresses are on a tenant's list. On SQLite direct: a thread costs a hundredfold."""
         if self._hot is None:
             return await self.read(lambda db: directory.suppressed(db, tenant_id, addresses))
-        with self._hot.connect() as db:
-            return directory.suppressed(db, tenant_id, addresses)
+        return self._hot.find(tenant_id, addresses)
 
     async def content(self, message_id: int, wrapped_key: bytes) -> bytes:
         """A message's content in clear. Raises SealingError if it is damaged or gone."""
@@ -96,15 +96,17 @@ async def open_store(url: URL, master: MasterKey) -> AsyncIterator[Store]:
         engine = database.listing_engine(url)
         stack.push_async_callback(engine.dispose)
         writer: ThreadWriter | TaskWriter
-        hot: Engine | None = None
+        hot: HotSuppressions | None = None
         if database.is_sqlite(url):
             stack.enter_context(database.sole_owner(database.sqlite_path(url)))
             database.migrate_sqlite(url)
             writing = database.writing_engine(url)
             with writing.begin() as db:
                 sealer = directory.establish(db, master)
-            hot = database.reading_engine(url)
-            stack.callback(hot.dispose)
+            reading = database.reading_engine(url)
+            stack.callback(reading.dispose)
+            hot = HotSuppressions(reading)
+            stack.callback(hot.close)
             writer = ThreadWriter(writing)
         else:
             await database.reach(engine)

@@ -114,7 +114,7 @@ def test_a_line_without_end_takes_no_memory(served: tuple[psutil.Process, int]) 
             peak = max(peak, process.memory_info().rss)
         assert said.startswith(b"552 5.3.4 ")
         assert total < 300 * MB
-        pour(wire, chunk, 4096 * MB)  # until it is cut
+        assert wire.socket.recv(1) == b""
     assert peak - before < 150 * MB
     with Wire(port) as wire:
         wire.open(APP, "ann@one.test")
@@ -288,7 +288,7 @@ def test_a_dead_resolver_is_not_the_senders_fault(tmp_path: Path, on_trouble: st
             wire.say(f"MAIL FROM:<{APP}>")
             started = time.monotonic()
             assert wire.say("RCPT TO:<ann@one.test>").startswith(reply)
-            assert time.monotonic() - started < 3
+            assert time.monotonic() - started < 4
 
 
 @pytest.mark.parametrize("table", ["suppressions", "contents"])
