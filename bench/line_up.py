@@ -11,6 +11,7 @@ RELAY = "relay"
 ONLY_ACCEPTING = "relay, sending paced to a trickle"
 POSTFIX = "postfix to smtp-sink"
 DISCARD = "postfix, discard"
+HOLD = "postfix, all mail held"
 LIMIT = "the limit"
 AIOSMTPD = "aiosmtpd, null handler"
 STARLETTE = "starlette, bare"
@@ -24,6 +25,7 @@ PEERS = (
     ),
     Peer(POSTFIX, postfix.relaying, postfix.missing),
     Peer(DISCARD, postfix.discarding, postfix.missing, by_smtp_source=True),
+    Peer(HOLD, postfix.holding, postfix.missing, by_smtp_source=True),
     Peer(LIMIT, limit.running, by_smtp_source=True),
     Peer(AIOSMTPD, aiosmtpd_null.running),
     Peer(STARLETTE, starlette_bare.running),

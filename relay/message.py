@@ -62,7 +62,7 @@ class Address:
         Raises Problem(BAD_ADDRESS), or NON_ASCII_ADDRESS for a local part that SES cannot carry (SES fact 1.2).
         """
         local, at, domain = text.rpartition("@")
-        if not at or not local:
+        if not at or not local or not domain:
             raise Problem(Kind.BAD_ADDRESS, f"{printable(text)} is not an address of the form name@domain")
         if not local.isascii():
             raise Problem(Kind.NON_ASCII_ADDRESS, f"{printable(text)}: {Kind.NON_ASCII_ADDRESS.title}")

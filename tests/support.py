@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from relay import app, config
-from relay.cli.options import with_database
 from relay.cli.starting import create_key
 from relay.sandbox.accounts import Account
 from relay.sandbox.server import running as running_sandbox
 from relay.store import directory
+from relay.store.beside import with_database
 from relay.store.directory import Permission
 
 PATIENCE = 15.0  # seconds

@@ -48,9 +48,6 @@ DOORS = {
 }
 # Names that only say what a function is given. Nothing is done with them.
 TYPES_ONLY = {
-    ("cli/options.py", "sqlalchemy.Connection"),
-    ("cli/queue.py", "sqlalchemy.Connection"),
-    ("dispatch/dispatcher.py", "sqlalchemy.Connection"),
 }
 
 

@@ -68,6 +68,7 @@ scache    unix  -  -  n  -    1  scache
 postlog   unix-dgram n - n  -    1  postlogd
 """
 DISCARD = "default_transport = discard:"
+HOLD = "smtpd_recipient_restrictions = check_client_access static:HOLD"
 
 
 def missing() -> str:
@@ -116,6 +117,13 @@ def discarding(folder: Path) -> Iterator[Target]:
     """Postfix that queues mail durably, then throws it away: accepting, and the least delivery there is."""
     with _instance(folder, DISCARD) as (smtp_port, queue):
         yield Target(smtp_port=smtp_port, settle=lambda: _drain(queue))
+
+
+@contextlib.contextmanager
+def holding(folder: Path) -> Iterator[Target]:
+    """Postfix that queues mail durably and leaves it there: nothing but accepting."""
+    with _instance(folder, HOLD) as (smtp_port, _):
+        yield Target(smtp_port=smtp_port)
 
 
 @contextlib.contextmanager

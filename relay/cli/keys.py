@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from relay.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, moment, settings_of, show, with_database
+from relay.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, moment, settings_of, show
 from relay.store import directory
+from relay.store.beside import with_database
 from relay.store.clock import milliseconds, now_ms
 from relay.store.directory import Permission
 

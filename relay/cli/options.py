@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Column, Table
-from sqlalchemy import Connection
 
 from relay import config
 from relay.config import Settings
 from relay.errors import Fault
-from relay.sealing import Sealer
-from relay.store import database, directory, files
-from relay.store.database import StoreError
-
-Answer = TypeVar("Answer")
 
 ConfigFile = Annotated[
     Path, typer.Option("--config", "-c", envvar="RELAY_CONFIG", help="The configuration file.", show_default=True)
@@ -36,38 +29,6 @@ def settings_of(file: Path) -> Settings:
     if not file.exists():
         raise config.ConfigError(file, (Fault("", "there is no such file; `relay init` writes one"),))
     return config.load(file)
-
-
-def with_database(settings: Settings, work: Callable[[Connection, Sealer], Answer]) -> Answer:
-    """Run `work` in one small transaction, beside a running server if there is one. Raises StoreError."""
-    url = files.database_url(settings)
-    master = files.master_key(settings)
-
-    def run(db: Connection) -> Answer:
-        if not database.check_revision(db):
-            raise StoreError("the database's schema is old: start the server, or run `relay migrate`, first")
-        return work(db, directory.establish(db, master))
-
-    if database.is_sqlite(url):
-        if not database.sqlite_path(url).exists():
-            database.migrate_sqlite(url)
-        engine = database.writing_engine(url)
-        try:
-            with engine.begin() as db:
-                return run(db)
-        finally:
-            engine.dispose()
-
-    async def over_asyncpg() -> Answer:
-        engine = database.listing_engine(url)
-        try:
-            await database.reach(engine)
-            async with engine.begin() as db:
-                return await db.run_sync(run)
-        finally:
-            await engine.dispose()
-
-    return asyncio.run(over_asyncpg())
 
 
 def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, nothing: str) -> None:

@@ -6,12 +6,12 @@ import json
 from typing import Annotated
 
 import typer
-from sqlalchemy import Connection
 
-from relay.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, moment, settings_of, show, with_database
+from relay.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, moment, settings_of, show
 from relay.delivery import State
 from relay.errors import Kind, Problem
-from relay.store import directory, hand, listing
+from relay.store import hand, listing
+from relay.store.beside import with_database
 
 app = typer.Typer(help="The queue: list, show, retry and cancel messages.", no_args_is_help=True)
 
@@ -99,12 +99,7 @@ def show_message(public_id: Id, as_json: AsJson = False, config: ConfigFile = DE
 
 
 def _move(public_id: str, to: State, config: ConfigFile) -> int:
-    def work(db: Connection, _: object) -> int:
-        (moved,) = hand.move_by_hand(db, [hand.ByHand(public_id, to)])
-        directory.bump(db)
-        return moved
-
-    return with_database(settings_of(config), work)
+    return with_database(settings_of(config), lambda db, _: hand.move_and_tell(db, public_id, to))
 
 
 @app.command()

@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 
 from relay import config
-from relay.cli.options import with_database
 from relay.errors import Kind, Problem
 from relay.message import Mode
 from relay.sealing import MasterKey
 from relay.store import directory
+from relay.store.beside import with_database
 from relay.store.directory import Permission
 
 TEMPLATE = """\

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from relay.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, moment, settings_of, show, with_database
+from relay.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, moment, settings_of, show
 from relay.message import Address
 from relay.store import directory
+from relay.store.beside import with_database
 
 app = typer.Typer(help="The suppression list: addresses that are refused at both edges.", no_args_is_help=True)
 

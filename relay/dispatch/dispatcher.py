@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import defaultdict
 from collections.abc import Mapping
 from datetime import timedelta
-
-from sqlalchemy import Connection
 
 from relay import log
 from relay.config import Settings
@@ -20,7 +17,7 @@ from relay.ses.clients import concurrency
 from relay.ses.wire import Quota, SesAccount
 from relay.store import listing, sweeping
 from relay.store.clock import milliseconds, now_ms
-from relay.store.queue import Queue, next_due
+from relay.store.queue import Queue
 from relay.store.store import Store
 from relay.store.writer import Rank
 
@@ -112,17 +109,9 @@ class Dispatcher:
     async def look_again(self) -> None:
         """Ask the database what waits: someone else may have written."""
 
-        def due(db: Connection) -> dict[str, dict[Queue, int]]:
-            found: dict[str, dict[Queue, int]] = defaultdict(dict)
-            for name, lane in self.lanes.items():
-                for queue in lane.queues:
-                    if (first := next_due(db, queue)) is not None:
-                        found[name][queue] = first
-            return found
-
-        for name, queues in (await self._store.read(due)).items():
-            for queue, first in queues.items():
-                self.lanes[name].note(queue, first)
+        queues = [queue for lane in self.lanes.values() for queue in lane.queues]
+        for queue, first in (await self._store.read(lambda db: listing.first_due(db, queues))).items():
+            self.lane_of(queue[0]).note(queue, first)
 
     # -- quota -------------------------------------------------------------------------------------------------------
 

@@ -135,4 +135,8 @@ def _address(octets: bytes) -> Address:
         text = octets.decode("utf-8")
     except UnicodeDecodeError as exc:
         raise Problem(Kind.BAD_ADDRESS, f"{printable(octets)} is not an address: it is not UTF-8") from exc
-    return Address.parse(text)
+    address = Address.parse(text)
+    if not text.isascii():
+        # The field goes to SES as it is, and SES takes domains in their ASCII form only (SES fact 1.2).
+        raise Problem(Kind.BAD_ADDRESS, f"{printable(text)}: write its domain in the ASCII form, {address.domain}")
+    return address

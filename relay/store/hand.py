@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select, update
 from relay.delivery import MOVES, RecipientState, State
 from relay.errors import Kind, Problem
 from relay.store.clock import HELD_AT_MOST, clock, milliseconds
+from relay.store.directory import bump
 from relay.store.schema import deliveries, messages
 from relay.store.settling import finish
 
@@ -61,3 +62,10 @@ def _move_by_hand(db: Connection, item: ByHand) -> int:
     if item.to.is_final:
         finish(db, moved, RecipientState.FAILED, now)
     return len(moved)
+
+
+def move_and_tell(db: Connection, public_id: str, to: State) -> int:
+    """The same by a command, beside a server that is told to look."""
+    moved = _move_by_hand(db, ByHand(public_id, to))
+    bump(db)
+    return moved

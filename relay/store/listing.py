@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, func, select
 
 from relay.message import Stream
-from relay.store.queue import Queue
+from relay.store.queue import Queue, next_due
 from relay.store.schema import contents, deliveries, messages, recipients
 from relay.store.settling import FINAL_STATES
 
@@ -167,6 +167,12 @@ def queues(db: Connection) -> list[Queue]:
         select(deliveries.c.domain, deliveries.c.stream).where(deliveries.c.state.in_(("queued", "unknown"))).distinct()
     )
     return [(row.domain, Stream(row.stream)) for row in rows]
+
+
+def first_due(db: Connection, queues: Sequence[Queue]) -> dict[Queue, int]:
+    """When the first delivery of each queue is due; a queue with nothing queued is left out."""
+    found = {queue: next_due(db, queue) for queue in queues}
+    return {queue: due for queue, due in found.items() if due is not None}
 
 
 def sealed_parts(db: Connection, message_id: int) -> list[bytes]:

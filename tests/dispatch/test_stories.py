@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from relay.cli.options import with_database
 from relay.delivery import State
 from relay.store import directory, hand
+from relay.store.beside import with_database
 from tests.support import World, wait_for
 
 

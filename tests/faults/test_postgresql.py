@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from relay.cli.options import with_database
 from relay.config import load
 from relay.store import listing
+from relay.store.beside import with_database
 from tests import databases, processes
 from tests.faults.load import arrivals
 from tests.processes import Relay, wait_until

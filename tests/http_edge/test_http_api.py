@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from relay.cli.options import with_database
 from relay.store import directory
+from relay.store.beside import with_database
 from relay.store.directory import Permission
 from tests.dns_server import DnsServer, records
 from tests.support import World, wait_for
