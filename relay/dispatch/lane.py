@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,12 +18,14 @@ from relay.dispatch.stops import ACCOUNT, Stop, Stops
 from relay.errors import Problem
 from relay.message import Stream
 from relay.metrics import Metrics
+from relay.sealing import SealingError
 from relay.ses.wire import SesAccount
 from relay.store.clock import now_ms
 from relay.store.queue import Order, Queue, Taken, take
 from relay.store.store import Store
 from relay.store.writer import Rank
 
+GATHER = 0.005  # seconds; little beside a call to SES, and it makes one commit of many
 RANKS = {stream: rank for rank, stream in enumerate(Stream)}
 
 
@@ -135,11 +138,11 @@ class Lane:
                 log.trouble("lane.cannot_take", account=self.name, reason=problem.kind.slug)
                 await asyncio.sleep(1)
             wait = self._until_next()
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await self._wake.wait()
-            except TimeoutError:
-                pass
+            if self._in_flight:  # others are about to end: one commit for all that can start then
+                await asyncio.sleep(GATHER)
 
     async def _round(self) -> None:
         now = time.monotonic()
@@ -173,11 +176,12 @@ class Lane:
         self._in_flight += deliveries  # held until it is known how many are needed
         self.pace.spend(recipients)
         started: tuple[Delivery, ...] = ()
+        sealed: Mapping[int, bytes] = {}
         try:
             taken: Taken = await self._store.write(
                 take, Order(self.name, tuple(queues), deliveries, recipients), Rank.SETTLE
             )
-            started = taken.started
+            started, sealed = taken.started, taken.sealed
             for queue, due in taken.next_due.items():
                 if due is None:
                     self._due.pop(queue, None)
@@ -187,8 +191,18 @@ class Lane:
             self._in_flight -= deliveries - len(started)
             self.pace.spend(sum(len(each.recipients) for each in started) - recipients)
         for each in started:
-            self.start(each, None, probe)
+            self.start(each, self._opened(each, sealed), probe)
         return len(started)
+
+    def _opened(self, delivery: Delivery, sealed: Mapping[int, bytes]) -> bytes | None:
+        """The content that came along, in clear; None where the attempt has to read it, or to say that it cannot."""
+        part = sealed.get(delivery.message_id)
+        if part is None or delivery.wrapped_key is None:
+            return None
+        try:
+            return b"".join(self._store.sealer.open(delivery.message_id, delivery.wrapped_key, [part]))
+        except SealingError:
+            return None
 
     def _until_next(self) -> float | None:
         """Seconds until there may be something to do; None: until woken."""

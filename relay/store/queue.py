@@ -17,6 +17,7 @@ from relay.store.schema import contents, deliveries, messages, recipients, suppr
 from relay.store.settling import settle
 
 Queue = tuple[str, Stream]  # (sender domain, stream)
+SMALL = 64 << 10  # octets of content that come along when a delivery is taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,10 +140,12 @@ class Order:
 class Taken:
     """What a lane was given, each attempt durably started.
 
+    `sealed`: the content of the small ones, by message, as it rests; a large one is read when its call is made.
     `next_due`: of the queues that had fewer due than asked for, when the next is due; None for an empty queue.
     """
 
     started: tuple[Delivery, ...]
+    sealed: Mapping[int, bytes] = field(repr=False)
     next_due: Mapping[Queue, int | None]
 
 
@@ -177,7 +180,11 @@ def _take(db: Connection, order: Order) -> Taken:
             short.append((domain, stream))
     chosen = _within(db, found, order.recipients)
     started = _start(db, chosen, order.account, now)
-    return Taken(tuple(started), {queue: next_due(db, queue) for queue in short})
+    small = [each.message_id for each in started if each.size <= SMALL]
+    sealed = dict(
+        db.execute(select(contents.c.message_id, contents.c.sealed).where(contents.c.message_id.in_(small))).all()
+    )
+    return Taken(tuple(started), sealed, {queue: next_due(db, queue) for queue in short})
 
 
 def next_due(db: Connection, queue: Queue) -> int | None:
