@@ -79,15 +79,16 @@ class Address:
 class Ids:
     """Makes 63-bit row ids: 42 bits of milliseconds, 21 of a counter that starts anywhere, so they sort by time.
 
-    Two processes that write in the same millisecond differ by chance; a clash is a primary-key error and its writer
-    tries again with fresh ids.
+    Two processes that write in the same millisecond differ by where they started; a clash is a primary-key error, and
+    nothing is written.
     """
 
     def __init__(self) -> None:
+        self._start = secrets.randbits(20)
         self._last = 0
 
     def next(self) -> int:
-        fresh = (time.time_ns() // 1_000_000 << 21) | secrets.randbits(16)
+        fresh = (time.time_ns() // 1_000_000 << 21) | self._start
         self._last = max(fresh, self._last + 1)
         return self._last
 
