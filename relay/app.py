@@ -37,8 +37,7 @@ ANSWER_WITHIN = timedelta(seconds=5)  # what is in hand when the doors close
 class Server:
     """A running server. Built by `running`; its ports are for whoever asked for port 0."""
 
-    def __init__(self, settings: Settings, store: Store, dispatcher: Dispatcher, senders: Senders) -> None:
-        self._settings = settings
+    def __init__(self, store: Store, dispatcher: Dispatcher, senders: Senders) -> None:
         self._store = store
         self._dispatcher = dispatcher
         self._senders = senders
@@ -100,7 +99,7 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
         dispatcher = Dispatcher(settings, accounts, store, metrics)
         recipients = Recipients(store, MxCheck(resolver, settings.mx.policy, settings.mx.on_trouble))
         intake = Intake(settings, senders, recipients, store, dispatcher, metrics)
-        server = Server(settings, store, dispatcher, senders)
+        server = Server(store, dispatcher, senders)
         await dispatcher.start()
         await server.reload()
         context = _tls_context(settings)
@@ -121,8 +120,9 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
             log.event("server.ready", version=__version__)
             yield server
         finally:
-            # Doors first; then what is in hand; then calls under way; the store last.
+            # No new attempt; then the doors; then what is in hand; then calls under way; the store last.
             server.stopping()
+            dispatcher.start_nothing_more()
             doors = [listeners.close(ANSWER_WITHIN)] + ([http.close(ANSWER_WITHIN)] if http else [])
             await asyncio.gather(*doors)
             await intake.close()

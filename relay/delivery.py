@@ -38,7 +38,6 @@ MOVES: dict[State, frozenset[State]] = {
 }
 
 FINAL = tuple(state for state in State if state not in MOVES)
-WAITING = (State.QUEUED, State.UNKNOWN, State.HELD)
 
 
 class RecipientState(Enum):

@@ -99,7 +99,8 @@ def show_message(public_id: Id, as_json: AsJson = False, config: ConfigFile = DE
 
 
 def _move(public_id: str, to: State, config: ConfigFile) -> int:
-    return with_database(settings_of(config), lambda db, _: hand.move_and_tell(db, public_id, to))
+    (moved,) = with_database(settings_of(config), lambda db, _: hand.move_by_hand(db, [hand.ByHand(public_id, to)]))
+    return moved
 
 
 @app.command()

@@ -97,10 +97,13 @@ class Dispatcher:
                 tasks.create_task(self._watch_quota(lane, self._accounts[name]), name=f"quota-{name}")
             tasks.create_task(self._sweep_for_ever(), name="sweeps")
 
-    async def close(self) -> None:
-        """Wait for calls under way, and leave nothing readable that was destroyed."""
+    def start_nothing_more(self) -> None:
+        """What is accepted from now on stays queued for the next start."""
         for lane in self.lanes.values():
             lane.close()
+
+    async def close(self) -> None:
+        """Wait for calls under way, and leave nothing readable that was destroyed."""
         left = sum(await asyncio.gather(*(lane.drain(GRACE) for lane in self.lanes.values())))
         if left:
             log.trouble("shutdown.calls_left", calls=left)

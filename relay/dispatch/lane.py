@@ -14,7 +14,7 @@ from relay.config import SenderDomain
 from relay.delivery import Delivery, RetryPolicy, State
 from relay.dispatch.attempt import Attempts
 from relay.dispatch.pacing import Pace
-from relay.dispatch.stops import ACCOUNT, Stop, Stops
+from relay.dispatch.stops import ACCOUNT, Stops
 from relay.errors import Problem
 from relay.message import Stream
 from relay.metrics import Metrics
@@ -34,7 +34,6 @@ class Reservation:
     """A free slot and the tokens for one attempt, taken before its message is committed."""
 
     lane: Lane
-    recipients: int
 
     def start(self, delivery: Delivery, content: bytes) -> None:
         """The message is committed: make the call."""
@@ -93,7 +92,7 @@ class Lane:
             return None
         self.pace.spend(recipients)
         self._in_flight += 1
-        return Reservation(self, recipients)
+        return Reservation(self)
 
     def _is_behind(self, stream: Stream) -> bool:
         now = now_ms()
@@ -148,7 +147,7 @@ class Lane:
         now = time.monotonic()
         free = self._concurrency - self._in_flight
         tokens = self.pace.startable(now)
-        if not self.is_owned or free <= 0 or tokens <= 0:
+        if self._is_closing or not self.is_owned or free <= 0 or tokens <= 0:
             return
         for key in self.stops.due(now):
             if queues := self._queues_due(None if key == ACCOUNT else key):
@@ -206,7 +205,7 @@ class Lane:
 
     def _until_next(self) -> float | None:
         """Seconds until there may be something to do; None: until woken."""
-        if not self._due or self._in_flight >= self._concurrency or not self.is_owned:
+        if not self._due or self._in_flight >= self._concurrency or not self.is_owned or self._is_closing:
             return None
         now, wall = time.monotonic(), now_ms()
         waits: list[float] = []
@@ -214,7 +213,7 @@ class Lane:
             opens = now if self.stops.is_open(domain) else self.stops.opens(domain)
             if opens is not None:
                 waits.append(max(opens - now, (due - wall) / 1000, self.pace.wait()))
-        # Never spin: a moment passes at least, and a woken lane looks at once.
+        # Never spin: a moment passes at least.
         return max(0.005, min(waits)) if waits else None
 
     async def _attempt(self, delivery: Delivery, content: bytes | None, probe: str | None) -> None:
@@ -228,11 +227,6 @@ class Lane:
             self.release_slot()
 
     # -- the rest ----------------------------------------------------------------------------------------------------
-
-    @property
-    def stop(self) -> Stop | None:
-        """Why the whole account is stopped, if it is."""
-        return self.stops.all().get(ACCOUNT)
 
     def close(self) -> None:
         """Start nothing more."""

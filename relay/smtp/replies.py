@@ -51,10 +51,6 @@ class Reply(Enum):
         words = printable(text or self.text, 400)
         return f"{self.code} {self.status + ' ' if self.status else ''}{words}\r\n".encode("ascii")
 
-    @property
-    def is_refusal(self) -> bool:
-        return self.code >= 400
-
 
 def greeting(hostname: str) -> bytes:
     return f"220 {hostname} ESMTP Relay\r\n".encode("ascii")

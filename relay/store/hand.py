@@ -25,7 +25,9 @@ class ByHand:
 
 def move_by_hand(db: Connection, items: Sequence[ByHand]) -> Sequence[int]:
     """Returns how many deliveries moved. Raises Problem(NOT_FOUND), or CONFLICT where none is in a state to move."""
-    return [_move_by_hand(db, item) for item in items]
+    moved = [_move_by_hand(db, item) for item in items]
+    bump(db)  # a command does this beside a server, which has to look
+    return moved
 
 
 def _move_by_hand(db: Connection, item: ByHand) -> int:
@@ -62,10 +64,3 @@ def _move_by_hand(db: Connection, item: ByHand) -> int:
     if item.to.is_final:
         finish(db, moved, RecipientState.FAILED, now)
     return len(moved)
-
-
-def move_and_tell(db: Connection, public_id: str, to: State) -> int:
-    """The same by a command, beside a server that is told to look."""
-    moved = _move_by_hand(db, ByHand(public_id, to))
-    bump(db)
-    return moved

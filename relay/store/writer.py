@@ -146,6 +146,15 @@ class ThreadWriter:
         await asyncio.to_thread(self._thread.join)
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        except Exception as exc:  # no connection, or a fault of ours: nothing can be written any more
+            log.trouble("store.writer_failed", exc)
+            while (job := self._inbox.get()) is not None:
+                job.fault = Problem(Kind.INTERNAL)
+                self._loop.call_soon_threadsafe(_answer, [job])
+
+    def _serve(self) -> None:
         waiting: deque[_Job] = deque()
         is_open = True
         with self._engine.connect() as db:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from relay.delivery import State
-from relay.store import directory, hand
+from relay.store import hand
 from relay.store.beside import with_database
 from tests.support import World, wait_for
 
@@ -58,11 +58,7 @@ def becomes(world: World, public_id: str, status: str) -> dict[str, Any]:
 
 
 def by_hand(world: World, public_id: str, to: State) -> None:
-    def work(db: Any, _: object) -> None:
-        hand.move_by_hand(db, [hand.ByHand(public_id, to)])
-        directory.bump(db)
-
-    with_database(world.settings, work)
+    with_database(world.settings, lambda db, _: hand.move_by_hand(db, [hand.ByHand(public_id, to)]))
 
 
 def arrived(world: World, address: str) -> list[dict[str, Any]]:

@@ -1,0 +1,105 @@
+"""The one writer: what commits together, in which order, and whose fault is whose."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, create_engine, text
+
+from relay.errors import Kind, Problem
+from relay.store import database
+from relay.store.writer import MAX_BYTES, MAX_ITEMS, Rank, ThreadWriter, _Job, next_batch
+from tests import databases
+
+
+def job(rank: Rank = Rank.ACCEPT, size: int = 0, *, is_bare: bool = False) -> _Job:
+    return _Job(rank, lambda db, items: items, None, size, answer=None, is_bare=is_bare)  # type: ignore[arg-type]
+
+
+def test_a_batch_is_bounded_in_items_and_octets() -> None:
+    waiting = deque(job() for _ in range(250))
+    assert [len(next_batch(waiting)) for _ in range(4)] == [MAX_ITEMS, MAX_ITEMS, 50, 0]
+    waiting = deque([job(size=MAX_BYTES // 2), job(size=MAX_BYTES // 2), job(size=1), job(size=50 << 20), job()])
+    assert [len(next_batch(waiting)) for _ in range(4)] == [2, 1, 1, 1]  # a large one alone, and never stuck
+
+
+def test_what_frees_the_queue_goes_first_and_what_needs_no_transaction_alone() -> None:
+    waiting = deque([job(Rank.SWEEP), job(Rank.ACCEPT), job(Rank.SETTLE), job(is_bare=True), job(Rank.SETTLE)])
+    assert [each.rank for each in next_batch(waiting)] == [Rank.SETTLE, Rank.ACCEPT, Rank.SWEEP]
+    assert [each.is_bare for each in next_batch(waiting)] == [True]
+    assert len(next_batch(waiting)) == 1
+
+
+def write(tmp_path: Path, *rounds: Any) -> list[Any]:
+    """Give the writer all of these at once; what each got."""
+
+    async def story() -> list[Any]:
+        writer = ThreadWriter(database.writing_engine(databases.sqlite(tmp_path)))
+        try:
+            await writer.write(
+                lambda db, items: [db.execute(text("create table t (x integer primary key)")).close()], None, Rank.SWEEP
+            )
+            return await asyncio.gather(*(writer.write(*each) for each in rounds), return_exceptions=True)
+        finally:
+            await writer.close()
+
+    return asyncio.run(story())
+
+
+def insert(db: Connection, items: Sequence[int]) -> list[int]:
+    for item in items:
+        db.execute(text("insert into t values (:x)"), {"x": item})
+    return list(items)
+
+
+def boom(db: Connection, items: Sequence[int]) -> list[int]:
+    db.execute(text("insert into t values (1000)"))
+    raise Problem(Kind.CONFLICT, "not this one")
+
+
+def count(db: Connection, items: Sequence[None]) -> list[int]:
+    return [db.execute(text("select count(*) from t")).scalar_one() for _ in items]
+
+
+def test_only_the_guilty_gets_the_error_and_nothing_of_it_stays(tmp_path: Path) -> None:
+    numbers = [(insert, number, Rank.ACCEPT) for number in range(10)]
+    results = write(tmp_path, *numbers, (boom, 0, Rank.ACCEPT), (insert, 3, Rank.ACCEPT), (insert, 99, Rank.ACCEPT))
+    assert results[:10] == list(range(10))
+    assert [problem.kind for problem in results[10:12]] == [Kind.CONFLICT, Kind.INTERNAL]
+    assert results[12] == 99
+    assert write_count(tmp_path) == 11
+
+
+def write_count(tmp_path: Path) -> int:
+    engine = create_engine(databases.sqlite(tmp_path))
+    with engine.connect() as db:
+        found: int = count(db, [None])[0]
+    engine.dispose()
+    return found
+
+
+def test_a_full_disk_is_temporary_and_named(tmp_path: Path) -> None:
+    def fill(db: Connection, items: Sequence[int]) -> list[int]:
+        db.exec_driver_sql("pragma max_page_count = 3")
+        db.execute(text("create table big as select randomblob(100000) as x"))
+        return list(items)
+
+    (problem,) = write(tmp_path, (fill, 0, Rank.ACCEPT))
+    assert problem.kind is Kind.STORAGE_FULL
+
+
+def test_a_writer_that_cannot_write_says_so_to_everyone(tmp_path: Path) -> None:
+    async def story() -> None:
+        writer = ThreadWriter(database.writing_engine(databases.sqlite(tmp_path / "no such folder")))
+        for _ in range(3):
+            with pytest.raises(Problem) as caught:
+                await writer.write(insert, 1, Rank.ACCEPT)
+            assert caught.value.kind is Kind.INTERNAL
+        await writer.close()
+
+    asyncio.run(story())
