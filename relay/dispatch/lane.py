@@ -190,6 +190,7 @@ class Lane:
             self._in_flight -= deliveries - len(started)
             self.pace.spend(sum(len(each.recipients) for each in started) - recipients)
         for each in started:
+            log.event("delivery.sending", id=each.public_id, delivery=each.id, attempt=each.attempts, account=self.name)
             self.start(each, self._opened(each, sealed), probe)
         return len(started)
 

@@ -63,7 +63,7 @@ class Intake:
         self._lanes = lanes
         self._metrics = metrics
         self._ids = Ids()
-        self._commits: set[asyncio.Task[None]] = set()
+        self._commits: set[asyncio.Task[State]] = set()
 
     def check_sender(self, credential: Credential, sender: Address | None) -> None:
         """The envelope sender. Raises Problem(NOT_REGISTERED | FORBIDDEN)."""
@@ -125,7 +125,7 @@ class Intake:
         commit = asyncio.create_task(self._commit(new, fixed, len(submission.recipients)))
         self._commits.add(commit)
         commit.add_done_callback(self._commits.discard)
-        await asyncio.shield(commit)
+        state = await asyncio.shield(commit)
         self._metrics.accepted.labels(new.protocol, new.mode.value).inc()
         log.event(
             "message.accepted",
@@ -134,6 +134,7 @@ class Intake:
             domain=new.domain,
             mode=new.mode.value,
             stream=new.stream.value,
+            state=state.value,
             recipients=len(submission.recipients),
             size=new.size,
         )
@@ -152,8 +153,8 @@ class Intake:
             NewDelivery(self._ids.next(), tuple(hashed[start : start + size])) for start in range(0, len(hashed), size)
         ]
 
-    async def _commit(self, new: NewMessage, fixed: Fixed, recipients: int) -> None:
-        """Write it, as an attempt already started where a lane has room at once; then answer for it."""
+    async def _commit(self, new: NewMessage, fixed: Fixed, recipients: int) -> State:
+        """Write it, as an attempt already started where a lane has room at once. Returns the state it was born in."""
         queue = (new.domain, new.stream)
         reservation = self._lanes.reserve(queue, recipients) if len(new.deliveries) == 1 else None
         if reservation is not None:
@@ -168,6 +169,7 @@ class Intake:
             self._lanes.note(queue)
         else:
             reservation.start(_first_attempt(new), fixed.raw)
+        return new.state
 
 
 def _first_attempt(new: NewMessage) -> Delivery:
