@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import signal
 import subprocess
@@ -19,6 +21,7 @@ from relay.store.directory import Permission
 
 SANDBOX = "127.0.0.1:8025"
 ACCOUNTS = ("operator=shared.example", "customer=byoc.example")
+PR_SET_PDEATHSIG = 1  # prctl(2)
 START_WITHIN = 30.0  # seconds
 
 CONFIG = """\
@@ -124,7 +127,15 @@ def run(folder: Path) -> int:
 
 def _start(command: list[str]) -> subprocess.Popen[bytes]:
     # A group of its own: Ctrl-C is ours to pass on, in order.
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)  # noqa: S603 - our own command
+    return subprocess.Popen(  # noqa: S603 - our own command
+        command, stdin=subprocess.DEVNULL, process_group=0, preexec_fn=_end_with_the_demo
+    )
+
+
+def _end_with_the_demo() -> None:
+    """In the new process: ask for SIGTERM if the demo is killed, so that no port stays taken. Linux only."""
+    with contextlib.suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGTERM))
 
 
 def _answers(url: str, process: subprocess.Popen[bytes], stopping: threading.Event) -> bool:

@@ -251,3 +251,16 @@ def test_a_second_demo_keeps_its_files_and_key(demo: Demo) -> None:
     demo.process = second.process
     assert (second.key, (demo.folder / "demo" / "config.yaml").read_text()) == (key, config)
     assert key in second.output
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends children with their parent")
+def test_a_demo_that_is_killed_leaves_no_port_taken(demo: Demo) -> None:
+    demo.process.kill()
+    demo.process.wait()
+
+    def are_free() -> bool:
+        with contextlib.ExitStack() as stack:
+            probes = [stack.enter_context(contextlib.closing(socket.socket())) for _ in PORTS]
+            return all(probe.connect_ex(("127.0.0.1", port)) for probe, port in zip(probes, PORTS, strict=True))
+
+    wait_until(are_free, "the end of the relay and the sandbox")
