@@ -73,15 +73,17 @@ class Attempts:
             return self._failed(delivery, Kind.INTERNAL, str(exc))
         except Exception as exc:  # the database: nothing has left this machine
             log.trouble("content.unreadable", exc, id=delivery.public_id)
-            return replace(
-                self._failed(delivery, Kind.SES_UNAVAILABLE, "content unreadable"), failures=delivery.failures
-            )
+            settlement = self._failed(delivery, Kind.INTERNAL, "the database did not give the content")
+            return replace(settlement, failures=delivery.failures)
         started = time.perf_counter()
         try:
             ses_message_id = await self._call(delivery, content)
         except SesProblem as problem:
             self._metrics.ses_calls.labels(self.name, problem.kind.slug).inc()
             return self._react(delivery, problem)
+        except Exception as exc:  # a fault of ours, at a moment when SES may have it: never leave it `sending`
+            log.trouble("attempt.fault", exc, id=delivery.public_id)
+            return self._failed(delivery, Kind.SES_UNKNOWN_OUTCOME, "a fault of the relay")
         finally:
             self._metrics.ses_seconds.labels(self.name).observe(time.perf_counter() - started)
         self._metrics.ses_calls.labels(self.name, "sent").inc()

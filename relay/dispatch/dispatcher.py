@@ -170,8 +170,8 @@ class Dispatcher:
                     for lane in self.lanes.values():
                         await self._own(lane)
                     await self.look_again()
-            except (Problem, TimeoutError) as exc:
-                log.trouble("sweep.failed", exc)
+            except Problem as problem:
+                log.trouble("sweep.failed", problem)
 
     async def _sweep(self, *, is_expiring: bool = True) -> None:
         queues = tuple(queue for lane in self.lanes.values() for queue in lane.queues) if is_expiring else ()

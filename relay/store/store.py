@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from relay import log
+from relay.errors import Kind, Problem
 from relay.sealing import MasterKey, Sealer
 from relay.store import database, directory
 from relay.store.directory import HotSuppressions
@@ -44,9 +45,16 @@ class Store:
         self._locks = connection
 
     async def read(self, read: Callable[[Connection], Answer]) -> Answer:
-        """Run a read on a connection of the listing pool. Raises TimeoutError after 10 seconds."""
-        async with asyncio.timeout(READ_TIMEOUT), self._engine.connect() as db:
-            return await db.run_sync(read)
+        """Run a read on a connection of the listing pool, for 10 seconds at most.
+
+        Raises Problem(INTERNAL) where the database does not answer, besides what `read` raises.
+        """
+        try:
+            async with asyncio.timeout(READ_TIMEOUT), self._engine.connect() as db:
+                return await db.run_sync(read)
+        except (TimeoutError, OSError, DBAPIError) as exc:
+            log.trouble("store.read_failed", exc)
+            raise Problem(Kind.INTERNAL) from exc
 
     async def suppressed(self, tenant_id: int, addresses: Sequence[str]) -> dict[str, directory.Suppression]:
         """Which lower-case addresses are on a tenant's list. On SQLite direct: a thread costs a hundredfold."""
