@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import time
 
 from bench import letter
-from bench.tally import Tally
+from bench.tally import Tally, arguments, drive
 
 
 class Session(asyncio.Protocol):
@@ -57,13 +56,6 @@ class Session(asyncio.Protocol):
         self._transport.write(self._request)
 
 
-async def _keep_posting(tally: Tally, port: int, request: bytes) -> None:
-    loop = asyncio.get_running_loop()
-    while tally.has_more:
-        _, session = await loop.create_connection(lambda: Session(tally, request), "127.0.0.1", port)
-        await session.is_over
-
-
 async def run(port: int, sessions: int, messages: int, key: str) -> Tally:
     """Post so many messages, each accepted once."""
     body = letter.http()
@@ -72,17 +64,11 @@ async def run(port: int, sessions: int, messages: int, key: str) -> Tally:
         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     tally = Tally(messages)
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(sessions):
-            tasks.create_task(_keep_posting(tally, port, head.encode("ascii") + body))
-    return tally
+    return await drive(tally, port, sessions, lambda: Session(tally, head.encode("ascii") + body))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--sessions", type=int, default=20)
-    parser.add_argument("--messages", type=int, default=1000)
+    parser = arguments()
     parser.add_argument("--key", default="none")
     given = parser.parse_args()
     print(asyncio.run(run(given.port, given.sessions, given.messages, given.key)).as_json())

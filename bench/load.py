@@ -5,12 +5,11 @@ Each session waits for each reply, as most clients do. Only a 250 after the dot 
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import time
 
 from bench import letter
-from bench.tally import Tally
+from bench.tally import Tally, arguments, drive
 
 _ENVELOPE = (f"MAIL FROM:<{letter.SENDER}>\r\n".encode(), f"RCPT TO:<{letter.RECIPIENT}>\r\n".encode())
 
@@ -86,27 +85,14 @@ class Session(asyncio.Protocol):
         self._transport.write(octets)
 
 
-async def _keep_sending(tally: Tally, port: int, *, is_reused: bool) -> None:
-    loop = asyncio.get_running_loop()
-    while tally.has_more:
-        _, session = await loop.create_connection(lambda: Session(tally, is_reused=is_reused), "127.0.0.1", port)
-        await session.is_over
-
-
 async def run(port: int, sessions: int, messages: int, *, is_reused: bool) -> Tally:
     """Send so many messages, each accepted once."""
     tally = Tally(messages)
-    async with asyncio.TaskGroup() as tasks:
-        for _ in range(sessions):
-            tasks.create_task(_keep_sending(tally, port, is_reused=is_reused))
-    return tally
+    return await drive(tally, port, sessions, lambda: Session(tally, is_reused=is_reused))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--sessions", type=int, default=20)
-    parser.add_argument("--messages", type=int, default=1000)
+    parser = arguments()
     parser.add_argument("--reuse", action="store_true")
     given = parser.parse_args()
     tally = asyncio.run(run(given.port, given.sessions, given.messages, is_reused=given.reuse))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
+import asyncio
 import json
 import time
+from collections.abc import Callable
+from typing import Any
 
 MAX_FAILURES = 50  # a server that refuses more is not being measured
 
@@ -57,3 +61,30 @@ class Tally:
                 "p99": waits[len(waits) * 99 // 100],
             }
         )
+
+
+async def drive(tally: Tally, port: int, sessions: int, session: Callable[[], Any]) -> Tally:
+    """Keep so many sessions open until every message is accepted.
+
+    `session` makes a protocol whose future `is_over` tells its end.
+    """
+
+    async def keep_going() -> None:
+        loop = asyncio.get_running_loop()
+        while tally.has_more:
+            _, protocol = await loop.create_connection(session, "127.0.0.1", port)
+            await protocol.is_over
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(sessions):
+            tasks.create_task(keep_going())
+    return tally
+
+
+def arguments() -> argparse.ArgumentParser:
+    """What every load generator is told."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--sessions", type=int, default=20)
+    parser.add_argument("--messages", type=int, default=1000)
+    return parser

@@ -104,16 +104,23 @@ def _size(value: Any) -> int:
     return int(match[1]) * _SIZES[match[2]]
 
 
-def _nameserver(value: Any) -> str:
-    host, colon, port = str(value).rpartition(":")
-    is_bare = not colon or (":" in host.strip("[]") and not host.startswith("["))
+def nameserver(text: str) -> Endpoint:
+    """`IP`, `IP:port` or `[IPv6]:port`. Raises ValueError for anything else."""
+    host, port = text, "53"
+    if text.startswith("[") or text.count(":") == 1:
+        host, _, port = text.rpartition(":")
     try:
-        ip_address(str(value) if is_bare else host.strip("[]"))
+        address = ip_address(host.removeprefix("[").removesuffix("]"))
     except ValueError as exc:
         raise ValueError("write it as an IP address, or as ADDRESS:PORT") from exc
-    if not is_bare and not (port.isdecimal() and 0 < int(port) <= 65535):
+    if not (port.isascii() and port.isdecimal() and 0 < int(port) <= 65535):
         raise ValueError("the port is not one")
-    return str(value)
+    return Endpoint(str(address), int(port))
+
+
+def _nameserver(value: str) -> str:
+    nameserver(value)
+    return value
 
 
 def _domain(value: Any) -> str:
@@ -240,7 +247,7 @@ class SenderDomain(_Section):
 
 
 class Dns(_Section):
-    nameservers: tuple[Annotated[str, BeforeValidator(_nameserver)], ...] | None = None
+    nameservers: tuple[Annotated[str, AfterValidator(_nameserver)], ...] | None = None
     timeout: Annotated[Span, Field(ge=timedelta(seconds=1))] = timedelta(seconds=2)
 
 

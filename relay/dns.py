@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from enum import Enum
-from ipaddress import ip_address
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +24,7 @@ import dns.resolver
 from dns.rdtypes.ANY.MX import MX
 
 from relay import log
+from relay.config import nameserver
 
 # Seconds an answer is kept. A refusal is final for its sender, so someone who has just put a zone right must not wait
 # for the hours its SOA may ask for (RFC 2308 section 5 lets us keep it for less).
@@ -275,18 +275,8 @@ def _stub(nameservers: Sequence[str] | None, resolv_conf: Path, timeout: float) 
         with suppress(dns.exception.DNSException, OSError, ValueError):
             stub.read_resolv_conf(str(resolv_conf))
     else:
-        stub.nameservers = [_nameserver(entry) for entry in nameservers]
+        stub.nameservers = [dns.nameserver.Do53Nameserver(*nameserver(entry)) for entry in nameservers]
     stub.lifetime = timeout
     stub.timeout = timeout * (1 - CONTROL_SHARE) / max(2, len(stub.nameservers))  # each is tried, a single one twice
     stub.use_edns(0, 0, 1232)  # a larger datagram may be fragmented and lost; a larger answer comes over TCP
     return stub
-
-
-def _nameserver(entry: str) -> dns.nameserver.Nameserver:
-    host, port = entry, "53"
-    if entry.startswith("[") or entry.count(":") == 1:
-        host, _, port = entry.rpartition(":")
-    address = ip_address(host.removeprefix("[").removesuffix("]"))
-    if not (port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
-        raise ValueError(f"{entry} is not IP, IP:port or [IPv6]:port")
-    return dns.nameserver.Do53Nameserver(str(address), int(port))

@@ -12,14 +12,15 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from relay.cli.starting import create_key
 from relay.store.directory import Permission
 
+Found = TypeVar("Found")
 PATIENCE = 30.0  # seconds for anything that should take a moment
 
 CONFIG = """\
@@ -54,14 +55,13 @@ def get(url: str, timeout: float = 10.0) -> Any:
         return json.loads(answer.read())
 
 
-def wait_until(condition: Any, what: str, patience: float = PATIENCE) -> Any:
+def wait_until(condition: Callable[[], Found], what: str, patience: float = PATIENCE) -> Found:
     """Poll until `condition` gives something true; what it gave."""
     deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"{what} did not happen within {patience} s; last seen: {found!r}"
         time.sleep(0.02)
-    raise AssertionError(f"{what} did not happen within {patience} s")
+    return found
 
 
 def answers(url: str) -> bool:

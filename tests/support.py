@@ -8,7 +8,6 @@ import http.client
 import json
 import re
 import threading
-import time
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from relay.sandbox.server import running as running_sandbox
 from relay.store import directory
 from relay.store.beside import with_database
 from relay.store.directory import Permission
+from tests.processes import wait_until
 
 PATIENCE = 15.0  # seconds
 DOMAINS = {"operator": "shared.example", "customer": "byoc.example"}  # by account
@@ -58,11 +58,7 @@ def relay_settings(folder: Path, sandbox_url: str, **overrides: Any) -> config.S
 
 def wait_for(ask: Callable[[], Found], patience: float = PATIENCE) -> Found:
     """What `ask` answers as soon as that is true."""
-    deadline = time.monotonic() + patience
-    while not (found := ask()):
-        assert time.monotonic() < deadline, f"still not true after {patience} s: the last answer was {found!r}"
-        time.sleep(0.02)
-    return found
+    return wait_until(ask, "it", patience)
 
 
 @dataclass(frozen=True)

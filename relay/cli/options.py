@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +15,7 @@ from rich.table import Column, Table
 from relay import config
 from relay.config import Settings
 from relay.errors import Fault
+from relay.store.clock import rfc3339
 
 ConfigFile = Annotated[
     Path, typer.Option("--config", "-c", envvar="RELAY_CONFIG", help="The configuration file.", show_default=True)
@@ -46,7 +46,5 @@ def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, nothing: str) -> N
 
 
 def moment(milliseconds: int | None) -> str | None:
-    """A time for people and programs alike: RFC 3339, UTC, seconds."""
-    if milliseconds is None:
-        return None
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    """A time to the second, or None for none."""
+    return None if milliseconds is None else rfc3339(milliseconds, "seconds")

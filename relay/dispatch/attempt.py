@@ -15,6 +15,7 @@ from relay.dispatch.pacing import Pace
 from relay.dispatch.stops import ACCOUNT, Stops
 from relay.errors import After, Kind, Problem
 from relay.metrics import Metrics
+from relay.routing.limits import LARGE
 from relay.sealing import SealingError
 from relay.ses.errors import Scope, SesProblem
 from relay.ses.wire import SesAccount
@@ -25,7 +26,6 @@ from relay.store.writer import Rank
 
 IN_PLACE = 1.0  # seconds until a throttled call is tried once more
 NO_FEEDBACK = timedelta(0)  # without SES events an unknown outcome stays unknown: waiting teaches nothing
-LARGE = 1 << 20
 LARGE_AT_ONCE = 2  # large messages in a call at a time: each is several times its size in memory there
 
 

@@ -144,19 +144,21 @@ class Lane:
                 await asyncio.sleep(GATHER)
 
     async def _round(self) -> None:
-        now = time.monotonic()
-        free = self._concurrency - self._in_flight
-        tokens = self.pace.startable(now)
-        if self._is_closing or not self.is_owned or free <= 0 or tokens <= 0:
+        if self._is_closing or not self.is_owned:
             return
-        for key in self.stops.due(now):
-            if queues := self._queues_due(None if key == ACCOUNT else key):
+        for key in self.stops.due(time.monotonic()):
+            free, tokens = self._room()
+            if free and tokens and (queues := self._queues_due(None if key == ACCOUNT else key)):
                 self.stops.begin_probe(key)
                 if not await self._take(queues, 1, tokens, probe=key):
                     self.stops.end_probe(key, time.monotonic())
-        free, tokens = self._concurrency - self._in_flight, self.pace.startable(time.monotonic())
-        if free > 0 and tokens > 0:
+        free, tokens = self._room()
+        if free and tokens:
             await self._take(self._queues_due(is_open=True), free, tokens)
+
+    def _room(self) -> tuple[int, int]:
+        """How many deliveries and recipients may start now."""
+        return max(0, self._concurrency - self._in_flight), max(0, self.pace.startable(time.monotonic()))
 
     def _queues_due(self, domain: str | None = None, *, is_open: bool = False) -> list[Queue]:
         """Queues with something due, by rank; within a rank whoever waits longest goes first."""

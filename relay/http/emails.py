@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -22,6 +21,7 @@ from relay.message import Acceptance, Address, Addressee, Submission, Trace
 from relay.message import Field as AddressField
 from relay.routing.limits import beside_the_loop
 from relay.store import listing
+from relay.store.clock import rfc3339
 from relay.store.directory import Permission
 from relay.store.listing import MessageView
 
@@ -204,7 +204,7 @@ def _echo(body: EmailBody, accepted: Acceptance, warnings: list[str]) -> dict[st
         "cc": [str(address) for address in body.cc],
         "bcc": [str(address) for address in body.bcc],
         "subject": body.subject,
-        "created_at": moment(accepted.accepted_at),
+        "created_at": rfc3339(accepted.accepted_at),
     }
     return answer | ({"warnings": warnings} if warnings else {})
 
@@ -236,14 +236,14 @@ def view(message: MessageView) -> dict[str, Any]:
         "cc": named("cc"),
         "bcc": named("bcc"),
         "subject": message.subject,
-        "created_at": moment(message.accepted_at),
+        "created_at": rfc3339(message.accepted_at),
         "status": message.state,
         "mode": message.mode,
         "stream": message.stream,
-        "content_destroyed_at": message.destroyed_at and moment(message.destroyed_at),
+        "content_destroyed_at": message.destroyed_at and rfc3339(message.destroyed_at),
         "changes": list(message.ledger),
         "recipients": [
-            {"address": person.address, "status": person.state, "updated_at": moment(person.updated_at)}
+            {"address": person.address, "status": person.state, "updated_at": rfc3339(person.updated_at)}
             for _, person in everyone
         ],
         "deliveries": [
@@ -252,8 +252,8 @@ def view(message: MessageView) -> dict[str, Any]:
                 "attempts": each.attempts,
                 "failures": each.failures,
                 "possible_duplicates": each.possible_duplicates,
-                "next_attempt_at": each.due_at and moment(each.due_at),
-                "finished_at": each.finished_at and moment(each.finished_at),
+                "next_attempt_at": each.due_at and rfc3339(each.due_at),
+                "finished_at": each.finished_at and rfc3339(each.finished_at),
                 "ses_message_id": each.ses_message_id,
                 "reason": each.kind,
                 "detail": each.detail,
@@ -261,9 +261,3 @@ def view(message: MessageView) -> dict[str, Any]:
             for each in message.deliveries
         ],
     }
-
-
-def moment(milliseconds: int) -> str:
-    """RFC 3339, UTC, milliseconds."""
-    at = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

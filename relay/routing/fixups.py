@@ -75,7 +75,8 @@ def fix_up(
     refuse_known(fields)
     kept = [each for each in fields if not _is_dropped(each, is_ours, ledger)]
     names = {each.name for each in kept}
-    added: list[bytes] = [_received(trace, hostname, public_id, now)]
+    date = format_datetime(now)
+    added: list[bytes] = [_received(trace, hostname, public_id, date)]
     ledger.append("added Received")
     message_id = next((printable(each.value, 995) for each in kept if each.name == "message-id"), "")
     if not message_id:
@@ -84,7 +85,7 @@ def fix_up(
         added.append(b"Message-ID: " + message_id.encode("ascii") + CRLF)
         ledger.append("added Message-ID")
     if "date" not in names:
-        added.append(b"Date: " + format_datetime(now).encode("ascii") + CRLF)
+        added.append(b"Date: " + date.encode("ascii") + CRLF)
         ledger.append("added Date")
     whole = b"".join([*added, *(each.raw for each in kept), CRLF, body])
     short, shortened = shorten(whole)
@@ -122,10 +123,10 @@ def _is_dropped(each: HeaderField, is_ours: Callable[[str], bool], ledger: list[
     return False
 
 
-def _received(trace: Trace, hostname: str, public_id: str, now: datetime) -> bytes:
+def _received(trace: Trace, hostname: str, public_id: str, date: str) -> bytes:
     """RFC 5321 section 4.4. No `for`: it would show a Bcc."""
     came = f"from {_token(trace.helo)}" + (f" ([{trace.client}])" if trace.client else "") + " " if trace.helo else ""
-    text = f"Received: {came}by {hostname} with {trace.protocol} id {public_id};\r\n\t{format_datetime(now)}\r\n"
+    text = f"Received: {came}by {hostname} with {trace.protocol} id {public_id};\r\n\t{date}\r\n"
     return text.encode("ascii")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import BigInteger, Connection, cast, extract, func, select
 
@@ -17,6 +17,11 @@ def now_ms() -> int:
 
 def milliseconds(span: timedelta) -> int:
     return int(span / timedelta(milliseconds=1))
+
+
+def rfc3339(at: int, timespec: str = "milliseconds") -> str:
+    """A moment as people and programs read it: RFC 3339, UTC."""
+    return datetime.fromtimestamp(at / 1000, UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 def clock(db: Connection) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import smtplib
 import sqlite3
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,6 +45,21 @@ def client(relay: Relay, number: int, accounts: Accounts, stopping: threading.Ev
             with accounts.lock:
                 accounts.refused += 1
             time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def sending(relay: Relay) -> Iterator[Accounts]:
+    """Eight clients send for as long as the block lasts."""
+    accounts, stopping = Accounts(), threading.Event()
+    clients = [threading.Thread(target=client, args=(relay, number, accounts, stopping)) for number in range(CLIENTS)]
+    for thread in clients:
+        thread.start()
+    try:
+        yield accounts
+    finally:
+        stopping.set()
+        for thread in clients:
+            thread.join()
 
 
 def arrivals(sandbox: Sandbox) -> Counter[str]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from tests import processes
-from tests.faults.load import CLIENTS, Accounts, arrivals, client, counted_duplicates
+from tests.faults.load import arrivals, counted_duplicates, sending
 from tests.processes import wait_until
 
 
@@ -21,22 +20,12 @@ def kill_loop(folder: Path, kills: int) -> None:
         processes.relay(folder, sandbox.url) as relay,
     ):
         relay.start()
-        accounts, stopping = Accounts(), threading.Event()
-        clients = [
-            threading.Thread(target=client, args=(relay, number, accounts, stopping)) for number in range(CLIENTS)
-        ]
-        for thread in clients:
-            thread.start()
         seeded = random.Random(1)
-        try:
+        with sending(relay) as accounts:
             for _ in range(kills):
                 time.sleep(seeded.uniform(0.4, 0.8))
                 relay.kill()
                 relay.start()
-        finally:
-            stopping.set()
-            for thread in clients:
-                thread.join()
         wait_until(lambda: counted_duplicates(folder)[0] == 0, "an empty queue", 120)
         found = arrivals(sandbox)
         _, possible = counted_duplicates(folder)

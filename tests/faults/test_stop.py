@@ -4,36 +4,27 @@ from __future__ import annotations
 
 import smtplib
 import socket
-import threading
 import time
 from pathlib import Path
 
 from tests import processes
-from tests.faults.load import CLIENTS, Accounts, arrivals, client, counted_duplicates
+from tests.faults.load import arrivals, counted_duplicates, sending
 from tests.processes import wait_until
 
 
 def test_sigterm_under_load(tmp_path: Path) -> None:
     with processes.sandbox("--rate", "100000") as sandbox, processes.relay(tmp_path, sandbox.url) as relay:
         relay.start()
-        accounts, stopping = Accounts(), threading.Event()
-        clients = [
-            threading.Thread(target=client, args=(relay, number, accounts, stopping)) for number in range(CLIENTS)
-        ]
-        for thread in clients:
-            thread.start()
-        idle = socket.create_connection(("127.0.0.1", relay.smtp), timeout=10)
-        assert idle.recv(100).startswith(b"220 ")
-        wait_until(lambda: len(accounts.acknowledged) > 300, "some load")
-        started = time.monotonic()
-        assert relay.stop() == 0
-        took = time.monotonic() - started
-        assert idle.recv(200).startswith(b"421 4.3.2 ")
-        assert idle.recv(200) == b""
-        idle.close()
-        stopping.set()
-        for thread in clients:
-            thread.join()
+        with sending(relay) as accounts:
+            idle = socket.create_connection(("127.0.0.1", relay.smtp), timeout=10)
+            assert idle.recv(100).startswith(b"220 ")
+            wait_until(lambda: len(accounts.acknowledged) > 300, "some load")
+            started = time.monotonic()
+            assert relay.stop() == 0
+            took = time.monotonic() - started
+            assert idle.recv(200).startswith(b"421 4.3.2 ")
+            assert idle.recv(200) == b""
+            idle.close()
         # What was in the queue when it stopped leaves after the next start, each once.
         relay.start()
         wait_until(lambda: counted_duplicates(tmp_path)[0] == 0, "an empty queue", 60)
