@@ -25,6 +25,14 @@ class Calls:
             }
         )
 
+        self.identity = _answer(
+            {
+                "VerifiedForSendingStatus": True,
+                "VerificationStatus": "SUCCESS",
+                "DkimAttributes": {"Status": "SUCCESS", "Tokens": []},
+            }
+        )
+
     def sent(self) -> bytes:
         self.count += 1
         self.last_at = time.monotonic()  # the same clock in every process of the machine
@@ -65,6 +73,8 @@ class Connection(asyncio.Protocol):
             return self._calls.sent()
         if head.startswith(b"GET /v2/email/account"):
             return self._calls.account
+        if head.startswith(b"GET /v2/email/identities/"):
+            return self._calls.identity
         return self._calls.seen()
 
 

@@ -5,73 +5,138 @@ from __future__ import annotations
 import asyncio
 import signal
 import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 from relay import __version__, log
 from relay.certificates import self_signed, server_context
-from relay.config import Settings, Tls
+from relay.config import Settings, Tls, load
 from relay.dispatch.dispatcher import Dispatcher
 from relay.dns import Resolver
+from relay.errors import Kind, Problem, Unusable
 from relay.http.app import create_app
 from relay.http.server import HttpServer
 from relay.http.state import Readiness, State
+from relay.management import declaring
+from relay.management.desk import Desk
+from relay.management.noticing import Notifier
+from relay.management.reaching import access_of, base_of
+from relay.management.verification import Verification
 from relay.metrics import Metrics
+from relay.routing import standing
+from relay.routing.door import Door
 from relay.routing.intake import Intake
 from relay.routing.limits import MemoryBudget
+from relay.routing.logins import Logins
 from relay.routing.mx import MxCheck
+from relay.routing.quota import Quota
+from relay.routing.rates import Rates
 from relay.routing.recipients import Recipients
 from relay.routing.senders import Senders
-from relay.ses.clients import open_accounts
+from relay.routing.standing import ACCOUNT
+from relay.sealing import SealingError
+from relay.ses.access import Access, StaticKeys
+from relay.ses.clients import Accounts
 from relay.smtp.edge import Edge
 from relay.smtp.listener import Listeners
-from relay.store import directory
+from relay.store import blocks, usage
+from relay.store.clock import now_ms
+from relay.store.directory import installation, keys
+from relay.store.directory.snapshot import Snapshot
+from relay.store.directory.snapshot import read as read_snapshot
 from relay.store.files import database_url, master_key, state_folder
 from relay.store.store import Store, open_store
+from relay.store.writer import Rank
+from relay.values import Network
 
-RELOAD_EVERY = 1.0  # seconds: how soon a key made or revoked by a command counts
+RELOAD_EVERY = 1.0  # seconds: how soon what a command or another process changed counts
+USAGE_EVERY = 10.0  # seconds: how old other processes' counts towards a quota may be
+USED_EVERY = 60.0  # seconds: how old "last used" of a key may be
 ANSWER_WITHIN = timedelta(seconds=5)  # what is in hand when the doors close
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """The parts that hold the directory in memory, or write down what they noticed."""
+
+    store: Store
+    accounts: Accounts
+    dispatcher: Dispatcher
+    senders: Senders
+    logins: Logins
+    door: Door
+    quota: Quota
 
 
 class Server:
     """A running server. Built by `running`; its ports are for whoever asked for port 0."""
 
-    def __init__(self, store: Store, dispatcher: Dispatcher, senders: Senders) -> None:
-        self._store = store
-        self._dispatcher = dispatcher
-        self._senders = senders
-        self._generation = -1
+    def __init__(self, core: Core) -> None:
+        self._core = core
         self._is_stopping = False
+        self._counted_at = self._noted_at = 0.0
         self.work: list[asyncio.Task[None]] = []
         self.smtp_ports: list[int] = []
         self.http_port = 0
 
     async def reload_for_ever(self) -> None:
-        """Read again what commands have changed beside us."""
+        """Read again what others changed, and write down what was noticed here."""
         while True:
             await asyncio.sleep(RELOAD_EVERY)
             try:
+                await self.note()
                 await self.reload()
             except Exception as exc:  # the next round tries again; the old state stays good
                 log.trouble("reload.failed", exc)
 
     async def reload(self) -> None:
-        found = await self._store.read(directory.generation)
-        if found == self._generation:
+        """Take over the directory if it changed."""
+        core = self._core
+        if time.monotonic() - self._counted_at > USAGE_EVERY:
+            self._counted_at = time.monotonic()
+            await count_usage(core.store, core.quota)
+        if await core.store.read(installation.generation) == core.senders.snapshot.generation:
             return
-        self._senders.replace_keys(await self._store.read(directory.api_keys))
-        await self._dispatcher.look_again()
-        self._generation = found
+        snapshot = await core.store.read(read_snapshot)
+        core.logins.replace(await core.store.read(blocks.standing))
+        core.senders.replace(snapshot)
+        await take_over(core, snapshot)
+        await core.dispatcher.look_again()
+
+    async def note(self, *, is_last: bool = False) -> None:
+        """Write down what only memory knows: who was blocked, and which keys were used."""
+        for block in self._core.door.begun():
+            await self._core.store.write(blocks.begin, block, Rank.SWEEP)
+            self._core.door.forget(block)
+        if is_last or time.monotonic() - self._noted_at > USED_EVERY:
+            self._noted_at = time.monotonic()
+            if used := self._core.senders.take_used():
+                await self._core.store.write(keys.note_used, used, Rank.SWEEP)
+
+    async def redeclare(self, settings: Settings) -> None:
+        """The file was changed: its rows become what it says, all or nothing. Raises Problem."""
+        store = self._core.store
+        plan = await store.change(lambda db: declaring.apply(db, store.sealer, settings))
+        log.event("config.applied", changes=len(plan.changes))
+        await self.reload()
 
     def readiness(self) -> Readiness:
         faults: dict[str, str] = {}
-        for name, lane in self._dispatcher.lanes.items():
-            for key, stop in lane.stops.all().items():
-                faults[f"account {name}" + (f", domain {key}" if key else "")] = f"{stop.kind.title}: {stop.detail}"
-            if name in self._dispatcher.quota_faults:
-                fault = self._dispatcher.quota_faults[name]
+        dispatcher, senders = self._core.dispatcher, self._core.senders
+        for name, lane in dispatcher.lanes.items():
+            for key, (kind, detail) in lane.stops.all().items():
+                faults[f"account {name}" + (f", domain {key}" if key else "")] = f"{kind.title}: {detail}"
+            if name in dispatcher.quota_faults:
+                fault = dispatcher.quota_faults[name]
                 faults[f"quota of {name}"] = f"GetAccount fails, so the configured rate is used: {fault}"
+        for tenant in senders.snapshot.tenants.values():
+            if tenant.plan is not None and tenant.plan not in senders.plans:
+                said = f"its plan {tenant.plan} is not in the configuration, so nothing limits it"
+                faults[f"tenant {tenant.name}"] = said
         if self._is_stopping:
             faults["server"] = "is stopping"
         return Readiness(not self._is_stopping, faults)
@@ -80,11 +145,32 @@ class Server:
         self._is_stopping = True
 
 
+async def take_over(core: Core, snapshot: Snapshot) -> None:
+    """Open, change and close SES accounts and lanes as the directory has them."""
+    holds = standing.holds(snapshot, core.senders.plans)
+    wanted: dict[str, Access] = {}
+    for name, account in snapshot.accounts.items():
+        try:
+            wanted[name] = access_of(account, core.store.sealer)
+        except SealingError as exc:  # one account's trouble, not everybody's
+            log.trouble("account.unreadable", exc, account=name)
+            holds[name][ACCOUNT] = Problem(Kind.SES_CONFIG, f"{exc}: give the account its credentials again")
+            wanted[name] = Access(name, account.region, StaticKeys("unreadable", "unreadable"), account.endpoint_url)
+    opened = await core.accounts.replace(wanted)
+    await core.dispatcher.replace(snapshot, opened, holds)
+
+
+async def count_usage(store: Store, quota: Quota) -> None:
+    """What every process together accepted this month."""
+    now = now_ms()
+    quota.load(await store.read(lambda db: usage.of_month(db, now)), now)
+
+
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Server]:
     """A whole server: accepting and sending from here to the end of the block, then stopped in order.
 
-    Raises StoreError, SealingError, AccountError, CertificateError or OSError where it cannot start, with what to do.
+    Raises StoreError, SealingError, CertificateError, Problem or OSError where it cannot start, with what to do.
     """
     metrics = Metrics()
     memory = MemoryBudget(settings.limits.message_memory)
@@ -92,23 +178,32 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
     resolver = Resolver(settings.dns.nameservers, settings.dns.timeout)
     async with (
         open_store(database_url(settings), master_key(settings)) as store,
-        open_accounts(settings.ses_accounts) as accounts,
+        Accounts(base_of(settings.aws)) as accounts,
     ):
-        tenant_id = await store.read(directory.default_tenant)
-        senders = Senders(settings.domains, store.sealer, tenant_id)
-        dispatcher = Dispatcher(settings, accounts, store, metrics)
+        await store.change(lambda db: declaring.apply(db, store.sealer, settings))
+        snapshot = await store.read(read_snapshot)
+        senders = Senders(store.sealer, snapshot, settings.plans)
+        logins = Logins(settings.logins, exempt_networks(settings))
+        logins.replace(await store.read(blocks.standing))
+        quota = Quota()
+        dispatcher, door = Dispatcher(settings, store, metrics), Door(senders, logins)
+        core = Core(store, accounts, dispatcher, senders, logins, door, quota)
         recipients = Recipients(store, MxCheck(resolver, settings.mx.policy, settings.mx.on_trouble))
-        intake = Intake(settings, senders, recipients, store, dispatcher, metrics)
-        server = Server(store, dispatcher, senders)
-        await dispatcher.start()
-        await server.reload()
+        intake = Intake(settings, senders, recipients, quota, store, dispatcher, metrics)
+        server = Server(core)
+        await count_usage(store, quota)
+        await take_over(core, snapshot)
+        await core.dispatcher.start()
         context = _tls_context(settings)
-        edge = Edge(settings, intake, memory, metrics)
+        edge = Edge(settings, intake, core.door, memory, metrics)
         listeners = Listeners(edge)
-        http = _http_server(settings, server, intake, store, memory, metrics, dispatcher, context)
+        desk = Desk(store, accounts, resolver)
+        http = _http_server(settings, server, core, intake, desk, memory, metrics, context)
         server.work = work = [
-            asyncio.create_task(dispatcher.run(), name="dispatcher"),
+            asyncio.create_task(core.dispatcher.run(), name="dispatcher"),
             asyncio.create_task(server.reload_for_ever(), name="reload"),
+            asyncio.create_task(Verification(store, desk).run(), name="verification"),
+            asyncio.create_task(Notifier(store, accounts, settings.notices).run(), name="notices"),
         ]
         try:
             for listener in settings.smtp.listeners:
@@ -122,40 +217,54 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
         finally:
             # No new attempt; then the doors; then what is in hand; then calls under way; the store last.
             server.stopping()
-            dispatcher.start_nothing_more()
+            core.dispatcher.start_nothing_more()
             doors = [listeners.close(ANSWER_WITHIN)] + ([http.close(ANSWER_WITHIN)] if http else [])
             await asyncio.gather(*doors)
             await intake.close()
             for task in work:
                 task.cancel()
             await asyncio.gather(*work, return_exceptions=True)
-            await dispatcher.close()
+            await core.dispatcher.close()
+            await server.note(is_last=True)
             await resolver.close()
             log.event("server.stopped")
+
+
+def exempt_networks(settings: Settings) -> tuple[Network, ...]:
+    """Who is never blocked for failed logins: whom the operator names, and whoever may send without a key."""
+    trusted = [network for listener in settings.smtp.listeners for network in listener.trusted_networks]
+    return (*settings.logins.exempt, *trusted)
 
 
 def _http_server(
     settings: Settings,
     server: Server,
+    core: Core,
     intake: Intake,
-    store: Store,
+    desk: Desk,
     memory: MemoryBudget,
     metrics: Metrics,
-    dispatcher: Dispatcher,
     context: ssl.SSLContext | None,
 ) -> HttpServer | None:
-    if settings.http is None:
+    http = settings.http
+    if http is None:
         return None
     state = State(
         intake=intake,
-        store=store,
+        store=core.store,
+        desk=desk,
+        door=core.door,
+        rates=Rates(),
         memory=memory,
         metrics=metrics,
         readiness=server.readiness,
-        measure=dispatcher.measure,
-        metrics_for=settings.http.metrics,
+        measure=core.dispatcher.measure,
+        held=core.dispatcher.held,
+        metrics_for=http.metrics,
+        requests_per_minute=http.requests_per_minute,
+        management_requests_per_minute=http.management_requests_per_minute,
     )
-    return HttpServer(create_app(state), settings.http.address, context if settings.http.tls else None)
+    return HttpServer(create_app(state), http.address, context if http.tls else None)
 
 
 def _tls_context(settings: Settings) -> ssl.SSLContext | None:
@@ -169,17 +278,32 @@ def _tls_context(settings: Settings) -> ssl.SSLContext | None:
     return server_context(*self_signed(state_folder(settings), settings.hostname))
 
 
-async def serve(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT, or until a part of the server fails."""
+async def serve(file: Path, settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT, or until a part of the server fails. SIGHUP: take over what the file says now."""
     stop = asyncio.Event()
+    changed = asyncio.Event()
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop.set)
+    loop.add_signal_handler(signal.SIGHUP, changed.set)
     async with running(settings) as server:
         stopped = asyncio.create_task(stop.wait())
+        rereading = asyncio.create_task(_reread_for_ever(file, server, changed))
         done, _ = await asyncio.wait([stopped, *server.work], return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
+        rereading.cancel()
         log.event("server.stopping")
         for task in done - {stopped}:  # they run for ever: one that ends has failed, and mail would wait unseen
             log.trouble("server.part_failed", task.exception(), part=task.get_name())
             raise RuntimeError(f"{task.get_name()} failed")
+
+
+async def _reread_for_ever(file: Path, server: Server, changed: asyncio.Event) -> None:
+    while True:
+        await changed.wait()
+        changed.clear()
+        try:
+            await server.redeclare(load(file))
+        except (Problem, Unusable) as exc:  # the rows stay as they are
+            for line in str(exc).splitlines():
+                log.trouble("config.refused", reason=line)

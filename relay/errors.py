@@ -44,6 +44,7 @@ class Kind(Enum):
     TOO_MANY_RECIPIENTS = (452, "5.3",   400, "too_many_recipients",   "Too many recipients for one message",                                      After.FAIL)
     TOO_LARGE           = (552, "3.4",   413, "too_large",             "The message is too large",                                                 After.FAIL)
     RATE_LIMITED        = (451, "7.1",   429, "rate_limited",          "Too many requests: wait, then try again",                                  After.RETRY)
+    BLOCKED             = (421, "7.0",   429, "rate_limited",          "Too many failed logins from this address: wait, then try again",           After.RETRY)
     QUOTA_EXCEEDED      = (550, "7.1",   429, "quota_exceeded",        "The plan's monthly quota is used up",                                      After.FAIL)
     NO_CREDITS          = (550, "7.1",   402, "insufficient_credits",  "The prepaid balance is empty",                                             After.FAIL)
     IDEMPOTENCY_BUSY    = (451, "5.0",   409, "idempotency_busy",      "The first request with this idempotency key is still in hand",             After.RETRY)

@@ -92,11 +92,12 @@ class Sealer:
     The installation key makes the hashes. It rests in the database, wrapped, so that the master key can change.
     """
 
-    __slots__ = ("_installation", "_master")
+    __slots__ = ("_installation", "_master", "_secrets")
 
     def __init__(self, master: MasterKey, wrapped_installation_key: bytes) -> None:
         self._master = master
         self._installation = master.unwrap(wrapped_installation_key, b"installation")
+        self._secrets = AESGCM(self.hash("", "secrets"))
 
     @staticmethod
     def new_installation_key(master: MasterKey) -> bytes:
@@ -112,6 +113,18 @@ class Sealer:
 
     def hash_address(self, folded: str) -> bytes:
         return self.hash(folded, "address")
+
+    def seal_secret(self, secret: str, purpose: str) -> bytes:
+        """Another's secret as it may rest in the database, bound to what it is for."""
+        nonce = secrets.token_bytes(NONCE_SIZE)
+        return nonce + self._secrets.encrypt(nonce, secret.encode(), purpose.encode())
+
+    def open_secret(self, sealed: bytes, purpose: str) -> str:
+        """Raises SealingError where it was sealed elsewhere, or for something else."""
+        try:
+            return self._secrets.decrypt(sealed[:NONCE_SIZE], sealed[NONCE_SIZE:], purpose.encode()).decode()
+        except (InvalidTag, ValueError) as exc:  # the latter for what is too short to have been sealed at all
+            raise SealingError(f"the secret for {purpose} was not sealed by this installation") from exc
 
     def seal(self, message_id: int, content: bytes) -> tuple[bytes, list[bytes]]:
         """A new wrapped key, and the content in sealed parts of 1 MB of plain text each.
@@ -158,5 +171,11 @@ def new_api_key() -> str:
 
 
 def api_key_prefix(key: str) -> str:
-    """The part of a key that listings show."""
-    return key.partition(".")[0][: len(API_KEY_PREFIX) + 8]
+    """The part of a key that listings show: what stands before the dot, or the first third of a key without one.
+
+    A key that was made elsewhere has its own form: sk_live_..., smx_mbx_..., or eight characters before a dot.
+    """
+    head, dot, _ = key.partition(".")
+    if dot:
+        return head[: len(API_KEY_PREFIX) + 8]
+    return key[: min(len(API_KEY_PREFIX) + 8, len(key) // 3)]

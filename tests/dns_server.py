@@ -116,7 +116,7 @@ class DnsServer:
         if way is Way.CUT and not is_tcp:
             reply.flags |= dns.flags.TC
             reply.answer.clear()
-        octets = reply.to_wire()
+        octets = reply.to_wire(max_size=65_535 if is_tcp else 0)  # 0: what the query said it takes
         return octets[:-3] if way is Way.MALFORMED else octets
 
     def _fill(self, reply: dns.message.Message, name: dns.name.Name, rdtype: str) -> Way:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from relay.cli.starting import create_key
-from relay.store.directory import Permission
+from relay.declared import Permission
 
 Found = TypeVar("Found")
 PATIENCE = 30.0  # seconds for anything that should take a moment

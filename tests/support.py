@@ -9,7 +9,7 @@ import json
 import re
 import threading
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +17,13 @@ from typing import Any, Self, TypeVar
 
 from relay import app, config
 from relay.cli.starting import create_key
+from relay.declared import Permission
 from relay.sandbox.accounts import Account
 from relay.sandbox.server import running as running_sandbox
-from relay.store import directory
+from relay.store import suppressions
 from relay.store.beside import with_database
-from relay.store.directory import Permission
+from relay.store.directory import installation
+from relay.store.directory.audit import Actor
 from tests.processes import wait_until
 
 PATIENCE = 15.0  # seconds
@@ -73,10 +75,14 @@ class Answer:
 
 
 class World:
-    """A sandbox and a relay while the context is open. `key` may do everything a sender may."""
+    """A sandbox and a relay while the context is open. `key` may do everything a sender may.
 
-    def __init__(self, folder: Path, **overrides: Any) -> None:
+    `accounts` are those of the sandbox; `database` is one of `overrides`, and has its schema if it is on PostgreSQL.
+    """
+
+    def __init__(self, folder: Path, *, accounts: Sequence[Account] = ACCOUNTS, **overrides: Any) -> None:
         self.folder = folder
+        self._accounts = accounts
         self._overrides = overrides
         self._ready = threading.Event()
         self._thread = ThreadPoolExecutor(1, "world")
@@ -96,10 +102,10 @@ class World:
 
     async def _live(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        async with running_sandbox(ACCOUNTS) as sandbox:
+        async with running_sandbox(self._accounts) as sandbox:
             self.sandbox_url = sandbox.url
             self.settings = relay_settings(self.folder, sandbox.url, **self._overrides)
-            self.key = self.new_key(Permission.FULL)
+            self.key = await asyncio.to_thread(self.new_key, Permission.FULL)
             async with app.running(self.settings) as server:
                 self.starttls, self.tls, self.plain = server.smtp_ports
                 self.http = server.http_port
@@ -111,7 +117,12 @@ class World:
         return create_key(self.folder / "config.yaml", "test", permission)
 
     def suppress(self, address: str) -> None:
-        with_database(self.settings, lambda db, _: directory.suppress(db, address, "bounced"))
+        """On the default tenant's list."""
+        entry = suppressions.Entry(address, "bounced")
+        with_database(
+            self.settings,
+            lambda db, _: suppressions.suppress(db, Actor("test"), installation.default_tenant(db), entry),
+        )
 
     def messages(self) -> list[dict[str, Any]]:
         """What SES accepted, oldest first, `raw` as octets."""
@@ -129,12 +140,19 @@ class World:
         assert len(found) == count
         return found
 
-    def call(self, method: str, path: str, body: Any = None, *, key: str | None = None, **headers: str) -> Answer:
-        """One HTTP request, by default with the key. `key=""`: none. Octets go out as they are, all else as JSON."""
+    def call(
+        self, method: str, path: str, body: Any = None, *, key: str | None = None, source: str = "", **headers: str
+    ) -> Answer:
+        """One HTTP request, by default with the key. `key=""`: none. Octets go out as they are, all else as JSON.
+
+        `source`: the address it comes from, any of 127.0.0.0/8.
+        """
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
         if key != "":
             fields.setdefault("Authorization", f"Bearer {key or self.key}")
-        connection = http.client.HTTPConnection("127.0.0.1", self.http, timeout=PATIENCE)
+        connection = http.client.HTTPConnection(
+            "127.0.0.1", self.http, timeout=PATIENCE, source_address=(source, 0) if source else None
+        )
         try:
             octets = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
             connection.request(method, path, octets, fields)

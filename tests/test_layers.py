@@ -15,8 +15,8 @@ FILES = sorted(RELAY.rglob("*.py"))
 
 # Each may import what stands further to the left, and itself (design: layout and the direction of imports).
 ORDER = """
-errors | log,metrics,certificates,__init__ | message | delivery | config | sealing | store | ses,dns | routing | dispatch
-| feedback | smtp,http | app | cli | __main__
+errors | log,metrics,certificates,__init__ | message | delivery | values | declared | settings | config | sealing | store | ses,dns
+| routing | dispatch | feedback | management | smtp,http | app | cli | __main__
 """
 RANKS = {name: rank for rank, group in enumerate(ORDER.split("|")) for name in group.strip().split(",")}
 # A stand-in for another company's servers: it knows nothing of ours, and only the command line starts it.
@@ -32,12 +32,13 @@ DOORS = {
     "botocore": {"ses"},
     "aiobotocore": {"ses"},
     "aiohttp": {"ses", "feedback", "cli"},  # it comes with aiobotocore, and is the one HTTP client
-    "dns": {"dns"},
+    "dns": {"dns", "sandbox"},  # the sandbox verifies identities as SES does
     "aiosmtpd": {"smtp"},
     "starlette": {"http", "sandbox"},
     "uvicorn": {"http", "sandbox"},
     "httptools": {"sandbox"},
-    "pydantic": {"config", "http"},
+    "pydantic": {"values", "declared", "settings", "config", "http", "cli"},
+    "limits": {"routing"},
     "yaml": {"config"},
     "typer": {"cli"},
     "click": {"cli"},

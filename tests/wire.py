@@ -12,8 +12,11 @@ PATIENCE = 15.0  # seconds
 class Wire:
     """An SMTP connection that does nothing by itself."""
 
-    def __init__(self, port: int, *, is_tls: bool = False) -> None:
-        self.socket: socket.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+    def __init__(self, port: int, *, is_tls: bool = False, source: str = "") -> None:
+        """`source`: the address it comes from, any of 127.0.0.0/8."""
+        self.socket: socket.socket = socket.create_connection(
+            ("127.0.0.1", port), PATIENCE, source_address=(source, 0) if source else None
+        )
         self._received = b""
         if is_tls:
             self.start_tls()

@@ -13,7 +13,7 @@ from bench import letter
 from bench.peers.target import Target
 from bench.processes import START_WITHIN, BenchError, free_port, listens, python, started, wait_for
 from relay.cli.starting import create_key
-from relay.store.directory import Permission
+from relay.declared import Permission
 
 FAST = 100_000.0  # recipients a second: never what limits
 TRICKLE = 0.1  # the least Relay paces to, so that accepting is nearly all it does
@@ -28,6 +28,7 @@ smtp:
       trusted_networks: [127.0.0.0/8]
 http:
   address: 127.0.0.1:{http}
+  requests_per_minute: 1000000
 ses_accounts:
   main:
     region: eu-west-1
@@ -37,6 +38,7 @@ ses_accounts:
 domains:
   {domain}: {{mode: {mode}, account: main}}
 mx: {{policy: off}}
+dns: {{nameservers: []}}
 """
 
 

@@ -19,8 +19,8 @@ from starlette.routing import Route
 
 from bench.peers.target import Target
 from bench.processes import START_WITHIN, free_port, listens, python, started, wait_for
-from relay.config import Endpoint
 from relay.http.server import HttpServer
+from relay.values import Endpoint
 
 
 @contextlib.contextmanager

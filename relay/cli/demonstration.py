@@ -16,8 +16,8 @@ from pathlib import Path
 import typer
 
 from relay.cli.starting import create_key, write_private
+from relay.declared import Permission
 from relay.sealing import MasterKey
-from relay.store.directory import Permission
 
 SANDBOX = "127.0.0.1:8025"
 ACCOUNTS = ("operator=shared.example", "customer=byoc.example")
@@ -60,7 +60,8 @@ domains:
     mode: byoc
     account: customer
 
-# The demo works without a network, so it asks no DNS whether a recipient's domain takes mail.
+# The demo works without a network, so it asks no DNS: neither what its domains publish, nor who takes mail.
+dns: {nameservers: []}
 mx: {policy: off}
 """
 

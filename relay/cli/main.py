@@ -9,7 +9,21 @@ from typing import NoReturn
 import typer
 
 from relay import __version__
-from relay.cli import keys, queue, run, sending, suppressions
+from relay.cli import (
+    accounts,
+    audit,
+    aws,
+    blocks,
+    domains,
+    keys,
+    queue,
+    run,
+    sending,
+    standing,
+    suppressions,
+    tenants,
+    verifying,
+)
 from relay.errors import Problem, Unusable
 
 USAGE = 2  # what typer exits with for a command line it does not understand
@@ -37,9 +51,17 @@ def _options(
 
 run.register(app)
 sending.register(app)
+audit.register(app)
+standing.register(tenants.app)
+aws.register(accounts.app)
+verifying.register(domains.app)
+app.add_typer(tenants.app, name="tenant")
+app.add_typer(accounts.app, name="account")
+app.add_typer(domains.app, name="domain")
 app.add_typer(keys.app, name="key")
 app.add_typer(queue.app, name="queue")
 app.add_typer(suppressions.app, name="suppression")
+app.add_typer(blocks.app, name="block")
 
 
 def _stop(message: str, code: int) -> NoReturn:

@@ -10,8 +10,10 @@ import typer
 from relay.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, moment, settings_of, show
 from relay.delivery import State
 from relay.errors import Kind, Problem
+from relay.routing.standing import hold_of
 from relay.store import hand, listing
 from relay.store.beside import with_database
+from relay.store.directory import snapshot
 
 app = typer.Typer(help="The queue: list, show, retry and cancel messages.", no_args_is_help=True)
 
@@ -50,12 +52,16 @@ def list_messages(
 @app.command("show")
 def show_message(public_id: Id, as_json: AsJson = False, config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Show one message: its deliveries, its recipients, and every change that was made to it."""
-    found = with_database(settings_of(config), lambda db, _: listing.message(db, public_id))
+    settings = settings_of(config)
+    found, directory = with_database(settings, lambda db, _: (listing.message(db, public_id), snapshot.read(db)))
     if found is None:
         raise Problem(Kind.NOT_FOUND, f"there is no message {public_id}")
+    # No row has moved: the lane skips it, for as long as the directory says so.
+    held = hold_of(directory, settings.plans, found.domain) if found.state == State.QUEUED.value else None
     summary = {
         "id": found.public_id,
-        "state": found.state,
+        "state": found.state if held is None else State.HELD.value,
+        "held_because": None if held is None else held.detail,
         "domain": found.domain,
         "mode": found.mode,
         "stream": found.stream,

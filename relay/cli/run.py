@@ -1,4 +1,4 @@
-"""`relay init`, `serve`, `check`, `migrate`, `sandbox` and `demo`."""
+"""`relay init`, `serve`, `check`, `reload`, `migrate`, `sandbox` and `demo`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from relay import log
-from relay.cli import demonstration, starting
+from relay.cli import declaring, demonstration, starting
 from relay.cli.options import DEFAULT_CONFIG, ConfigFile, settings_of
 from relay.message import Mode, canonical_domain
 from relay.store import database
@@ -40,13 +40,7 @@ def serve(config: ConfigFile = DEFAULT_CONFIG) -> None:
 
     settings = settings_of(config)
     log.set_up(settings.log.level, settings.log.format)
-    asyncio.run(app.serve(settings))
-
-
-def check(config: ConfigFile = DEFAULT_CONFIG) -> None:
-    """Check a configuration file. Prints every fault with its path; exit code 78 if there is one."""
-    settings = settings_of(config)
-    typer.echo(f"{config} is fine: {len(settings.ses_accounts)} SES accounts, {len(settings.domains)} domains")
+    asyncio.run(app.serve(config, settings))
 
 
 def migrate(config: ConfigFile = DEFAULT_CONFIG) -> None:
@@ -68,25 +62,40 @@ def sandbox(
         typer.Option(help="NAME=DOMAIN[,DOMAIN]: an account, its access key id being NAME, and what it may send from."),
     ] = None,
     rate: Annotated[float, typer.Option(help="Recipients a second, per account.")] = 1000.0,
+    nameserver: Annotated[
+        str | None,
+        typer.Option(help="ADDR:PORT: where the records of new identities are looked up. Else they stay pending."),
+    ] = None,
+    temporary: Annotated[
+        str | None, typer.Option(help="NAME: the account of callers with temporary credentials (AWS STS).")
+    ] = None,
 ) -> None:
     """Run a stand-in for SES and SQS, with a page at / that shows what was sent."""
+    from relay.sandbox.lookups import read_nameserver
     from relay.sandbox.server import serve as serve_sandbox
 
     log.set_up()
     host, _, port = listen.rpartition(":")
     if not port.isdecimal():
         raise typer.BadParameter("write it as ADDRESS:PORT", param_hint="--listen")
-    accounts = [_account(text, rate) for text in account or demonstration.ACCOUNTS]
-    asyncio.run(serve_sandbox(accounts, host.strip("[]"), int(port)))
+    if nameserver is not None:
+        try:
+            read_nameserver(nameserver)
+        except ValueError as exc:
+            raise typer.BadParameter(str(exc), param_hint="--nameserver") from exc
+    accounts = [_account(text, rate, temporary) for text in account or demonstration.ACCOUNTS]
+    if temporary is not None and temporary not in {each.name for each in accounts}:
+        raise typer.BadParameter("it is not one of the accounts", param_hint="--temporary")
+    asyncio.run(serve_sandbox(accounts, host.strip("[]"), int(port), nameserver))
 
 
-def _account(text: str, rate: float) -> Account:
+def _account(text: str, rate: float, temporary: str | None) -> Account:
     from relay.sandbox.accounts import Account
 
     name, equals, identities = text.partition("=")
     if not equals or not name or not identities:
         raise typer.BadParameter("write it as NAME=DOMAIN[,DOMAIN]", param_hint="--account")
-    return Account(name, tuple(identities.split(",")), rate=rate, daily_quota=-1)
+    return Account(name, tuple(identities.split(",")), rate=rate, daily_quota=-1, takes_temporary=name == temporary)
 
 
 def demo(folder: Annotated[Path, typer.Option(help="Where the demo keeps its files.")] = Path("demo")) -> None:
@@ -96,5 +105,5 @@ def demo(folder: Annotated[Path, typer.Option(help="Where the demo keeps its fil
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (init, serve, check, migrate, sandbox, demo):
+    for command in (init, serve, declaring.check, declaring.reload, migrate, sandbox, demo):
         app.command()(command)

@@ -6,12 +6,14 @@ import os
 from pathlib import Path
 
 from relay import config
+from relay.cli.options import actor
+from relay.declared import KeyFields, Permission
 from relay.errors import Kind, Problem
+from relay.management import declaring
 from relay.message import Mode
 from relay.sealing import MasterKey
-from relay.store import directory
 from relay.store.beside import with_database
-from relay.store.directory import Permission
+from relay.store.directory import keys
 
 TEMPLATE = """\
 # Relay's configuration. Every setting is explained in config.example.yaml.
@@ -49,15 +51,17 @@ def create(folder: Path, domain: str, region: str, mode: Mode) -> tuple[Path, st
     text = TEMPLATE.format(domain=domain, region=region, mode=mode.value)
     MasterKey.read_or_create(folder / "master.key")
     write_private(file, text)
+    settings = config.load(file)
+    with_database(
+        settings, lambda db, sealer: declaring.apply(db, sealer, settings)
+    )  # commands see the account and the domain
     return file, create_key(file, "first", Permission.ADMIN)
 
 
 def create_key(file: Path, name: str, permission: Permission) -> str:
-    """Make an API key in the database of a configuration."""
-    settings = config.load(file)
-    _, secret = with_database(
-        settings, lambda db, sealer: directory.create_key(db, sealer, name=name, permission=permission)
-    )
+    """Make an API key of the default tenant in the database of a configuration."""
+    fields = KeyFields(name=name, permission=permission)
+    _, secret = with_database(config.load(file), lambda db, sealer: keys.create(db, sealer, actor(), fields))
     return secret
 
 

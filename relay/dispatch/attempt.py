@@ -9,17 +9,18 @@ from dataclasses import replace
 from datetime import timedelta
 
 from relay import log
-from relay.config import SenderDomain
 from relay.delivery import Delivery, RetryPolicy, Settlement, State
 from relay.dispatch.pacing import Pace
-from relay.dispatch.stops import ACCOUNT, Stops
+from relay.dispatch.stops import Stops
 from relay.errors import After, Kind, Problem
 from relay.metrics import Metrics
 from relay.routing.limits import LARGE
+from relay.routing.standing import ACCOUNT
 from relay.sealing import SealingError
 from relay.ses.errors import Scope, SesProblem
 from relay.ses.wire import SesAccount
 from relay.store.clock import now_ms
+from relay.store.directory.domains import SenderDomain
 from relay.store.settling import Settled, settle
 from relay.store.store import Store
 from relay.store.writer import Rank
@@ -46,9 +47,9 @@ class Attempts:
         self.stops = stops
         self.pace = pace
         self.destroyed: list[int] = []  # messages whose sealed bytes can be swept
-        self._account = account
+        self.account = account
+        self.domains = domains
         self._store = store
-        self._domains = domains
         self._policy = policy
         self._metrics = metrics
         self._large = asyncio.Semaphore(LARGE_AT_ONCE)
@@ -64,6 +65,10 @@ class Attempts:
 
     async def _outcome(self, delivery: Delivery, content: bytes | None) -> Settlement:
         """Make the call; say what it came to."""
+        domain = self.domains.get(delivery.domain)
+        if domain is None or domain.tenant_id != delivery.tenant_id:
+            said = "the sender domain was removed while the message waited"
+            return self._failed(delivery, Kind.NOT_REGISTERED, said)
         try:
             if content is None:
                 assert delivery.wrapped_key is not None  # an open delivery's message has its key
@@ -77,7 +82,7 @@ class Attempts:
             return replace(settlement, failures=delivery.failures)
         started = time.perf_counter()
         try:
-            ses_message_id = await self._call(delivery, content)
+            ses_message_id = await self._call(delivery, domain, content)
         except SesProblem as problem:
             self._metrics.ses_calls.labels(self.name, problem.kind.slug).inc()
             return self._react(delivery, problem)
@@ -98,10 +103,10 @@ class Attempts:
             ses_message_id=ses_message_id,
         )
 
-    async def _call(self, delivery: Delivery, content: bytes) -> str:
+    async def _call(self, delivery: Delivery, domain: SenderDomain, content: bytes) -> str:
         """One call; after a throttle one more, for SES said no and so has nothing."""
         try:
-            return await self._send(delivery, content)
+            return await self._send(delivery, domain, content)
         except SesProblem as problem:
             if problem.kind.after is not After.THROTTLE:
                 raise
@@ -109,21 +114,22 @@ class Attempts:
         self.pace.slow(time.monotonic())
         log.event("lane.throttled", account=self.name, rate=self.pace.rate)
         await asyncio.sleep(IN_PLACE)
-        return await self._send(delivery, content)
+        return await self._send(delivery, domain, content)
 
-    async def _send(self, delivery: Delivery, content: bytes) -> str:
+    async def _send(self, delivery: Delivery, domain: SenderDomain, content: bytes) -> str:
         if len(content) > LARGE:
             async with self._large:
-                return await self._hand_to_ses(delivery, content)
-        return await self._hand_to_ses(delivery, content)
+                return await self._hand_to_ses(delivery, domain, content)
+        return await self._hand_to_ses(delivery, domain, content)
 
-    async def _hand_to_ses(self, delivery: Delivery, content: bytes) -> str:
-        return await self._account.send(
+    async def _hand_to_ses(self, delivery: Delivery, domain: SenderDomain, content: bytes) -> str:
+        return await self.account.send(
             content,
             delivery.recipients,
             domain=delivery.domain,
             tags={"relay_id": str(delivery.id), "attempt": str(delivery.attempts)},
-            configuration_set=self._domains[delivery.domain].configuration_set,
+            configuration_set=domain.configuration_sets.get(delivery.stream),
+            tenant=domain.ses_tenant,
         )
 
     def _react(self, delivery: Delivery, problem: SesProblem) -> Settlement:

@@ -1,4 +1,4 @@
-"""All lanes together: finds the lane of a domain, keeps lanes informed, and sweeps what waits."""
+"""All lanes together: finds the lane of a domain, keeps lanes at what the directory says, and sweeps what waits."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from relay import log
 from relay.config import Settings
 from relay.delivery import RetryPolicy, State
 from relay.dispatch.lane import Lane, Reservation
-from relay.errors import Problem
+from relay.errors import Kind, Problem
 from relay.metrics import Metrics
-from relay.ses.clients import concurrency
+from relay.ses.access import CONCURRENCY
 from relay.ses.wire import Quota, SesAccount
 from relay.store import listing, sweeping
 from relay.store.clock import milliseconds, now_ms
+from relay.store.directory.domains import SenderDomain
+from relay.store.directory.snapshot import Snapshot
 from relay.store.queue import Queue
 from relay.store.store import Store
 from relay.store.writer import Rank
@@ -33,68 +35,98 @@ GRACE = timedelta(seconds=20)
 class Dispatcher:
     """Built once by the application; `run` until cancelled, then `close`."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        accounts: Mapping[str, SesAccount],
-        store: Store,
-        metrics: Metrics,
-    ) -> None:
+    def __init__(self, settings: Settings, store: Store, metrics: Metrics) -> None:
         self._store = store
         self._metrics = metrics
-        self._accounts = accounts
         self._policy = RetryPolicy(max_age=settings.delivery.max_age, on_unknown=settings.delivery.on_unknown)
-        self._domains = settings.domains
+        self._domains: Mapping[str, SenderDomain] = {}
         self.quota_faults: dict[str, str] = {}  # accounts whose live limits cannot be had, and why
         self.lanes: dict[str, Lane] = {}
-        for name, account in accounts.items():
-            theirs = {domain: each for domain, each in settings.domains.items() if each.account == name}
-            self.lanes[name] = Lane(
-                account,
-                store,
-                theirs,
-                self._policy,
-                metrics,
-                rate=settings.ses_accounts[name].rate,
-                concurrency=concurrency(settings.ses_accounts[name]),
-            )
+        self._running: dict[str, list[asyncio.Task[None]]] = {}
+        self._tasks: asyncio.TaskGroup | None = None
 
     # -- what the core asks ------------------------------------------------------------------------------------------
 
-    def lane_of(self, domain: str) -> Lane:
+    def lane_of(self, domain: str) -> Lane | None:
         """Looked up when work is taken, not stored with it: a domain may move to another account meanwhile."""
-        return self.lanes[self._domains[domain].account]
+        found = self._domains.get(domain)
+        return None if found is None else self.lanes.get(found.account)
 
     def reserve(self, queue: Queue, recipients: int) -> Reservation | None:
-        return self.lane_of(queue[0]).reserve(queue, recipients)
+        lane = self.lane_of(queue[0])
+        return None if lane is None else lane.reserve(queue, recipients)
 
-    def note(self, queue: Queue) -> None:
-        """Something was committed as queued, due now."""
-        self.lane_of(queue[0]).note(queue, now_ms())
+    def note(self, queue: Queue, due_at: int) -> None:
+        """Something was committed as queued. What no lane knows waits in the database until one does."""
+        if (lane := self.lane_of(queue[0])) is not None:
+            lane.note(queue, due_at)
+
+    def held(self, domain: str) -> tuple[Kind, str] | None:
+        """What keeps a domain's queued mail, and in which words."""
+        lane = self.lane_of(domain)
+        return None if lane is None else lane.stops.of(domain)
+
+    # -- the directory -----------------------------------------------------------------------------------------------
+
+    async def replace(
+        self, snapshot: Snapshot, accounts: Mapping[str, SesAccount], holds: Mapping[str, Mapping[str, Problem]]
+    ) -> None:
+        """Take over the accounts and domains as they are now: lanes come, change and go."""
+        self._domains = snapshot.domains
+        theirs: dict[str, dict[str, SenderDomain]] = {name: {} for name in accounts}
+        for name, domain in snapshot.domains.items():
+            theirs[domain.account][name] = domain
+        for name, account in accounts.items():
+            row = snapshot.accounts[name]
+            rate, at_once = row.rate, row.concurrency or CONCURRENCY
+            if name not in self.lanes:
+                lane = Lane(account, self._store, self._policy, self._metrics, rate=rate, concurrency=at_once)
+                self.lanes[name] = lane
+                await self._own(lane)
+            self.lanes[name].replace(account, theirs[name], holds[name], rate=rate, concurrency=at_once)
+        for name in self.lanes.keys() - accounts.keys():
+            await self._end(name)
+        self._start_lanes()
+
+    def _start_lanes(self) -> None:
+        if self._tasks is None:
+            return
+        for name, lane in self.lanes.items():
+            if name not in self._running:
+                self._running[name] = [
+                    self._tasks.create_task(lane.run(), name=f"lane-{name}"),
+                    self._tasks.create_task(self._watch_quota(lane), name=f"quota-{name}"),
+                ]
+
+    async def _end(self, name: str) -> None:
+        """An account without a domain has gone: nothing waits for it, and its last calls end by themselves."""
+        lane = self.lanes.pop(name)
+        lane.close()
+        for task in self._running.pop(name, []):
+            task.cancel()
+        self.quota_faults.pop(name, None)
+        await lane.drain(GRACE)
 
     # -- running -----------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Before the doors open: what a dead process left becomes unknown, and what waits is known."""
+        """Before the doors open, after the first `replace`: what a dead process left becomes unknown."""
         lost = await self._store.write(sweeping.recover, self._store.is_alone, Rank.SETTLE)
         if lost:
             log.trouble("recovery.unknown_outcomes", deliveries=lost)
         orphans = await self._store.read(sweeping.orphans)
         await self._sweep_contents(orphans)
-        for domain, stream in await self._store.read(listing.queues):
+        for domain, stream in await self._store.read(listing.waiting):
             if domain not in self._domains:
-                log.trouble("queue.orphaned", domain=domain, stream=stream.value, remedy="add the domain to the file")
-        for lane in self.lanes.values():
-            await self._own(lane)
+                log.trouble("queue.orphaned", domain=domain, stream=stream.value, remedy="register the domain again")
         await self._sweep()
         await self.look_again()
 
     async def run(self) -> None:
         """Lanes, sweeps and quota checks, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for name, lane in self.lanes.items():
-                tasks.create_task(lane.run(), name=f"lane-{name}")
-                tasks.create_task(self._watch_quota(lane, self._accounts[name]), name=f"quota-{name}")
+            self._tasks = tasks
+            self._start_lanes()
             tasks.create_task(self._sweep_for_ever(), name="sweeps")
 
     def start_nothing_more(self) -> None:
@@ -111,17 +143,15 @@ class Dispatcher:
 
     async def look_again(self) -> None:
         """Ask the database what waits: someone else may have written."""
-
-        queues = [queue for lane in self.lanes.values() for queue in lane.queues]
-        for queue, first in (await self._store.read(lambda db: listing.first_due(db, queues))).items():
-            self.lane_of(queue[0]).note(queue, first)
+        for queue, first in (await self._store.read(listing.waiting)).items():
+            self.note(queue, first)
 
     # -- quota -------------------------------------------------------------------------------------------------------
 
-    async def _watch_quota(self, lane: Lane, account: SesAccount) -> None:
+    async def _watch_quota(self, lane: Lane) -> None:
         while True:
             try:
-                quota = await account.quota()
+                quota = await lane.attempts.account.quota()
             except Problem as problem:
                 if lane.name not in self.quota_faults:
                     log.trouble("lane.no_quota", account=lane.name, rate=lane.pace.full, detail=problem.detail)
@@ -167,14 +197,17 @@ class Dispatcher:
                 if now - truncated_at > TRUNCATE_EVERY.total_seconds() and await self._store.truncate_log():
                     truncated_at = now
                 if not self._store.is_alone:
-                    for lane in self.lanes.values():
+                    for lane in list(self.lanes.values()):  # they may come and go meanwhile
                         await self._own(lane)
                     await self.look_again()
             except Problem as problem:
                 log.trouble("sweep.failed", problem)
 
     async def _sweep(self, *, is_expiring: bool = True) -> None:
-        queues = tuple(queue for lane in self.lanes.values() for queue in lane.queues) if is_expiring else ()
+        queues: tuple[Queue, ...] = ()
+        if is_expiring:
+            too_old = now_ms() - milliseconds(self._policy.max_age)
+            queues = tuple(queue for queue, due in (await self._store.read(listing.waiting)).items() if due <= too_old)
         swept = await self._store.write(
             sweeping.sweep_waiting, sweeping.Round(self._policy, queues, self._store.is_alone), Rank.SWEEP
         )
@@ -183,9 +216,8 @@ class Dispatcher:
             log.event("queue.possible_duplicates", deliveries=swept.requeued)
         if swept.failed:
             log.event("queue.expired", deliveries=swept.failed)
-        for domain, stream in swept.woken:
-            if domain in self._domains:
-                self.lane_of(domain).note((domain, stream), now_ms())
+        for queue in swept.woken:
+            self.note(queue, now_ms())
         await self._sweep_contents(list(swept.destroyed))
 
     def _take_destroyed(self) -> list[int]:

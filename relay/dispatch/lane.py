@@ -10,17 +10,18 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from relay import log
-from relay.config import SenderDomain
 from relay.delivery import Delivery, RetryPolicy, State
 from relay.dispatch.attempt import Attempts
 from relay.dispatch.pacing import Pace
-from relay.dispatch.stops import ACCOUNT, Stops
+from relay.dispatch.stops import Stops
 from relay.errors import Problem
 from relay.message import Stream
 from relay.metrics import Metrics
+from relay.routing.standing import ACCOUNT
 from relay.sealing import SealingError
 from relay.ses.wire import SesAccount
 from relay.store.clock import now_ms
+from relay.store.directory.domains import SenderDomain
 from relay.store.queue import Order, Queue, Taken, take
 from relay.store.store import Store
 from relay.store.writer import Rank
@@ -51,7 +52,6 @@ class Lane:
         self,
         account: SesAccount,
         store: Store,
-        domains: Mapping[str, SenderDomain],
         policy: RetryPolicy,
         metrics: Metrics,
         *,
@@ -62,9 +62,9 @@ class Lane:
         self.pace = Pace.at_rate(rate, time.monotonic())
         self.stops = Stops()
         self.is_owned = False  # whether this process is the one that takes work for the account
-        self.attempts = Attempts(account, store, domains, policy, metrics, self.pace, self.stops)
+        self.attempts = Attempts(account, store, {}, policy, metrics, self.pace, self.stops)
         self._store = store
-        self._domains = domains
+        self._rate = rate
         self._concurrency = concurrency
         self._in_flight = 0
         self._due: dict[Queue, int] = {}  # queues with something waiting: when the first is due, in milliseconds
@@ -74,6 +74,28 @@ class Lane:
         metrics.in_flight.labels(self.name).set_function(lambda: self._in_flight)
         metrics.lane_rate.labels(self.name).set_function(lambda: self.pace.rate)
         metrics.lane_held.labels(self.name).set_function(lambda: int(ACCOUNT in self.stops.all()))
+
+    # -- the directory -----------------------------------------------------------------------------------------------
+
+    def replace(
+        self,
+        account: SesAccount,
+        domains: Mapping[str, SenderDomain],
+        holds: Mapping[str, Problem],
+        *,
+        rate: float,
+        concurrency: int,
+    ) -> None:
+        """Take over what the directory says now. Calls under way end as they began."""
+        self.attempts.account = account
+        self.attempts.domains = domains
+        self.stops.close(holds)
+        self.stops.forget(domains)
+        if rate != self._rate:
+            self.pace.full = self._rate = rate  # until GetAccount tells the account's own
+        self._concurrency = concurrency
+        self._due = {queue: due for queue, due in self._due.items() if queue[0] in domains}
+        self._wake.set()
 
     # -- hand-over ---------------------------------------------------------------------------------------------------
 
@@ -120,11 +142,6 @@ class Lane:
         """Something changed: look again."""
         self._wake.set()
 
-    @property
-    def queues(self) -> list[Queue]:
-        """Every queue the lane could have."""
-        return [(domain, stream) for domain in self._domains for stream in Stream]
-
     # -- taking ------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -166,7 +183,10 @@ class Lane:
         found = [
             queue
             for queue, due in self._due.items()
-            if due <= now and (domain is None or queue[0] == domain) and (not is_open or self.stops.is_open(queue[0]))
+            if due <= now
+            and (domain is None or queue[0] == domain)
+            and not self.stops.is_closed(queue[0])
+            and (not is_open or self.stops.is_open(queue[0]))
         ]
         return sorted(found, key=lambda queue: (RANKS[queue[1]], self._due[queue]))
 

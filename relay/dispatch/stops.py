@@ -1,13 +1,17 @@
-"""What is stopped in a lane, and when it is tried again. Pure: every method is given the time, in seconds."""
+"""What is stopped in a lane, and when it is tried again. Pure: every method is given the time, in seconds.
+
+SES stops things by what it answers, and those are probed; the directory does by what it says (a paused account, a
+suspended tenant, a domain that is not verified), and those wait until it says otherwise.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from relay.errors import Kind
-
-ACCOUNT = ""  # the key under which the whole account stops; any other key is a sender domain
+from relay.errors import Kind, Problem
+from relay.routing.standing import ACCOUNT
 
 FIRST_PROBE = {
     Kind.SES_UNAVAILABLE: timedelta(seconds=1),
@@ -36,17 +40,39 @@ class Stops:
 
     def __init__(self) -> None:
         self._stops: dict[str, Stop] = {}
+        self._closed: Mapping[str, Problem] = {}
         self._failures = 0
 
-    def of(self, domain: str) -> Stop | None:
-        """What keeps a domain's mail: the account's stop or its own."""
+    def of(self, domain: str) -> tuple[Kind, str] | None:
+        """What keeps a domain's mail, and in which words: the account's stop or its own, the directory's first."""
+        if (closed := self._closed.get(ACCOUNT) or self._closed.get(domain)) is not None:
+            return closed.kind, closed.detail
+        stop = self.stop_of(domain)
+        return None if stop is None else (stop.kind, stop.detail)
+
+    def stop_of(self, domain: str) -> Stop | None:
         return self._stops.get(ACCOUNT) or self._stops.get(domain)
 
-    def all(self) -> dict[str, Stop]:
-        return dict(self._stops)
+    def all(self) -> dict[str, tuple[Kind, str]]:
+        """Every stop there is, by its key."""
+        stopped = {key: (stop.kind, stop.detail) for key, stop in self._stops.items()}
+        return stopped | {key: (closed.kind, closed.detail) for key, closed in self._closed.items()}
 
     def is_open(self, domain: str) -> bool:
-        return self.of(domain) is None
+        return not self.is_closed(domain) and self.stop_of(domain) is None
+
+    # -- what the directory says -------------------------------------------------------------------------------------
+
+    def close(self, holds: Mapping[str, Problem]) -> None:
+        """What the directory keeps from being sent, in place of what it kept before."""
+        self._closed = dict(holds)
+
+    def is_closed(self, domain: str) -> bool:
+        return ACCOUNT in self._closed or domain in self._closed
+
+    def forget(self, domains: Mapping[str, object]) -> None:
+        """Drop stops of domains that are none of these: they send another way now."""
+        self._stops = {key: stop for key, stop in self._stops.items() if key == ACCOUNT or key in domains}
 
     @property
     def is_sick(self) -> bool:
@@ -100,9 +126,13 @@ class Stops:
 
     def due(self, now: float) -> list[str]:
         """Stops whose wait is over, each to be looked at with one delivery; the account's before any domain's."""
+        if ACCOUNT in self._closed:
+            return []
         account = self._stops.get(ACCOUNT)
         stops = {ACCOUNT: account} if account is not None else self._stops
-        return [key for key, stop in stops.items() if stop.until <= now and not stop.is_probed]
+        return [
+            key for key, stop in stops.items() if stop.until <= now and not stop.is_probed and key not in self._closed
+        ]
 
     def begin_probe(self, key: str) -> None:
         self._stops[key] = replace(self._stops[key], is_probed=True)
@@ -114,6 +144,6 @@ class Stops:
             self._stops[key] = replace(stop, is_probed=False, until=now + stop.wait)
 
     def opens(self, domain: str) -> float | None:
-        """When a stopped domain's mail may next be probed; None while a probe is under way."""
-        stop = self.of(domain)
-        return None if stop is None or stop.is_probed else stop.until
+        """When a stopped domain's mail may next be probed; None while that is under way, or not for us to say."""
+        stop = self.stop_of(domain)
+        return None if self.is_closed(domain) or stop is None or stop.is_probed else stop.until

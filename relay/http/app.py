@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
 import secrets
+from datetime import timedelta
 from ipaddress import ip_address
 
 from starlette.applications import Starlette
@@ -15,10 +17,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from relay import log
+from relay.declared import Permission
 from relay.errors import Kind, Problem
-from relay.http import emails
+from relay.http import emails, management
 from relay.http.state import State
-from relay.store.directory import Permission
+from relay.routing.rates import headers as rate_headers
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -29,6 +32,7 @@ def create_app(state: State) -> Starlette:
         routes=[
             Route("/api/v1/emails", emails.send, methods=["POST"]),
             Route("/api/v1/emails/{id}", emails.retrieve, methods=["GET"]),
+            *management.routes,
             Route("/healthz", _healthz, methods=["GET"]),
             Route("/readyz", _readyz, methods=["GET"]),
             Route("/metrics", _metrics, methods=["GET"]),
@@ -64,6 +68,8 @@ class _Conventions:
                 headers["x-request-id"] = request_id
                 headers.setdefault("cache-control", "no-store")
                 headers.setdefault("x-content-type-options", "nosniff")
+                if (allowed := scope["state"].get("allowed")) is not None:
+                    headers.update(rate_headers(allowed))
             await send(message)
 
         try:
@@ -81,11 +87,16 @@ def refusal(problem: Problem, request_id: str) -> Response:
     if problem.faults:
         body["errors"] = [{"param": fault.path, "message": fault.message} for fault in problem.faults]  # type: ignore[assignment]
     headers: dict[str, str] = {}
-    if kind in {Kind.OVERLOADED, Kind.STORAGE_FULL, Kind.DNS_DOWN, Kind.RATE_LIMITED}:
-        headers["retry-after"] = str(int(problem.retry_after.total_seconds()) if problem.retry_after else 10)
+    if problem.retry_after is not None or kind in {Kind.OVERLOADED, Kind.STORAGE_FULL, Kind.DNS_DOWN}:
+        headers["retry-after"] = str(_seconds(problem.retry_after) if problem.retry_after else 10)
     if kind in {Kind.UNAUTHORIZED, Kind.NO_CREDENTIAL}:
         headers["www-authenticate"] = "Bearer"
     return JSONResponse(body, kind.http, headers)
+
+
+def _seconds(span: timedelta) -> int:
+    """Rounded up: who comes back after this long is not too early."""
+    return max(1, math.ceil(span.total_seconds()))
 
 
 async def _on_problem(request: Request, exc: Exception) -> Response:
@@ -94,11 +105,18 @@ async def _on_problem(request: Request, exc: Exception) -> Response:
         return _on_fault(request, exc)
     state: State = request.app.state.relay
     state.metrics.refused.labels("http", exc.kind.slug).inc()
-    log.event("http.refused", reason=exc.kind.slug, path=request.url.path, request_id=request.state.request_id)
+    log.event("http.refused", reason=exc.kind.slug, path=_route(request), request_id=request.state.request_id)
     answer = refusal(exc, request.state.request_id)
     if exc.kind is Kind.TOO_LARGE:
         answer.headers["connection"] = "close"  # the rest of the body is not read
     return answer
+
+
+def _route(request: Request) -> str:
+    """The path as the table of routes has it: the names in a path may be addresses, or keys that were put there."""
+    endpoint = request.scope.get("endpoint")
+    routes = [each for each in request.app.routes if isinstance(each, Route)]
+    return next((each.path for each in routes if each.endpoint is endpoint), "-")
 
 
 async def _on_http(request: Request, exc: Exception) -> Response:
@@ -114,7 +132,7 @@ def _on_fault(request: Request, exc: Exception) -> Response:
     """Ours: loud to the operator, and nothing of the exception to the client but a reference."""
     state: State = request.app.state.relay
     request_id = request.state.request_id
-    log.trouble("http.fault", exc, path=request.url.path, request_id=request_id)
+    log.trouble("http.fault", exc, path=_route(request), request_id=request_id)
     state.metrics.refused.labels("http", Kind.INTERNAL.slug).inc()
     return refusal(Problem(Kind.INTERNAL, f"{Kind.INTERNAL.title} (reference {request_id})"), request_id)
 

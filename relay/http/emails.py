@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -12,7 +13,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from relay.config import MB
+from relay.declared import Permission
+from relay.delivery import State as DeliveryState
 from relay.errors import Fault, Kind, Problem, printable
 from relay.http import compose
 from relay.http.requests import read_body, read_json, validated
@@ -22,8 +24,8 @@ from relay.message import Field as AddressField
 from relay.routing.limits import beside_the_loop
 from relay.store import listing
 from relay.store.clock import rfc3339
-from relay.store.directory import Permission
 from relay.store.listing import MessageView
+from relay.values import MB
 
 MAX_RECIPIENTS = 50  # to, cc and bcc together (Sendex)
 MAX_FILE = 7 * MB  # per attachment (Sendex)
@@ -106,7 +108,7 @@ class AttachmentBody(_Model):
 class EmailBody(_Model):
     """The request of `POST /api/v1/emails`. Unknown members are ignored, as Sendex does."""
 
-    sender: Mailbox = Field(alias="from")
+    sender: Mailbox | None = Field(default=None, alias="from")
     from_name: OneLine = ""
     to: Mailboxes
     cc: Mailboxes = []
@@ -128,9 +130,14 @@ class EmailBody(_Model):
         return tuple(Addressee(address, field) for address, field in named.items())
 
 
-def together(value: dict[str, Any]) -> list[Fault]:
-    """What is wrong with fields together, whatever is wrong with each: so that one answer lists every fault."""
+def together(value: dict[str, Any], default: Address | None) -> list[Fault]:
+    """What is wrong with fields together, whatever is wrong with each: so that one answer lists every fault.
+
+    `default`: whom the mail is from where it does not say.
+    """
     faults: list[Fault] = []
+    if value.get("from") is None and default is None:
+        faults.append(Fault("from", "is required: no domain here has a default sender"))
     if value.get("text") is None and value.get("html") is None:
         faults.append(Fault("text", "text or html missing"))
     listed = {field: _listed(value.get(field)) for field in ("to", "cc", "bcc")}
@@ -150,18 +157,18 @@ def together(value: dict[str, Any]) -> list[Fault]:
     return faults
 
 
-def _read(body: bytes) -> EmailBody:
+def _read(body: bytes, default: Address | None) -> EmailBody:
     value = read_json(body)
-    email = validated(EmailBody, value, together)
+    email = validated(EmailBody, value, partial(together, default=default))
     if sum(len(file.content) for file in email.attachments) > MAX_FILES:
         raise Problem(Kind.BAD_REQUEST, faults=(Fault("attachments", f"are over {MAX_FILES // MB} MB together"),))
     return email
 
 
-def _compose(body: EmailBody) -> bytes:
+def _compose(body: EmailBody, author: Address) -> bytes:
     return compose.compose(
         compose.Parts(
-            sender=body.sender,
+            sender=author,
             sender_name=body.from_name,
             to=body.to,
             cc=body.cc,
@@ -184,29 +191,33 @@ async def send(request: Request) -> Response:
     with state.memory.share() as share:
         octets = await read_body(request, MAX_BODY, share)
         share.take(2 * len(octets))  # the parsed request and the composed message
-        body = await beside_the_loop(len(octets), lambda: _read(octets))
         intake = state.intake
-        intake.senders.route(credential, body.sender)
+        default = intake.senders.default_sender(credential)
+        body = await beside_the_loop(len(octets), lambda: _read(octets, default))
+        author = body.sender or default
+        assert author is not None  # or `together` had found a fault
+        intake.check_author(credential, author, len(body.addressees))
         paths = [(addressee.field.value, addressee.address) for addressee in body.addressees]
         warnings = await intake.recipients.check_all(credential, paths)
-        raw = await beside_the_loop(len(octets), lambda: _compose(body))
-        submission = Submission(body.sender, body.addressees, raw, Trace("HTTP"), body.subject)
+        raw = await beside_the_loop(len(octets), lambda: _compose(body, author))
+        submission = Submission(author, body.addressees, raw, Trace("HTTP"), body.subject)
         accepted = await intake.accept(credential, submission)
-    return JSONResponse(_echo(body, accepted, warnings), HTTPStatus.ACCEPTED)
+    return JSONResponse(_echo(body, author, accepted, warnings), HTTPStatus.ACCEPTED)
 
 
-def _echo(body: EmailBody, accepted: Acceptance, warnings: list[str]) -> dict[str, Any]:
+def _echo(body: EmailBody, author: Address, accepted: Acceptance, warnings: list[str]) -> dict[str, Any]:
     answer: dict[str, Any] = {
         "id": accepted.public_id,
         "message_id": accepted.message_id,
-        "from": str(body.sender),
+        "from": str(author),
         "to": [str(address) for address in body.to],
         "cc": [str(address) for address in body.cc],
         "bcc": [str(address) for address in body.bcc],
         "subject": body.subject,
         "created_at": rfc3339(accepted.accepted_at),
     }
-    return answer | ({"warnings": warnings} if warnings else {})
+    said = [*warnings, *accepted.warnings]
+    return answer | ({"warnings": said} if said else {})
 
 
 async def retrieve(request: Request) -> Response:
@@ -218,17 +229,22 @@ async def retrieve(request: Request) -> Response:
     found = await state.store.read(lambda db: listing.message(db, public_id, credential.tenant_id))
     if found is None:
         raise Problem(Kind.NOT_FOUND, "there is no message with this id")
-    return JSONResponse(view(found))
+    if credential.scope is not None and found.domain not in credential.scope:
+        raise Problem(Kind.NOT_FOUND, "there is no message with this id")
+    return JSONResponse(view(found, state.held(found.domain)))
 
 
-def view(message: MessageView) -> dict[str, Any]:
-    """A message for its sender. Addresses are null once they are forgotten."""
+def view(message: MessageView, held: tuple[Kind, str] | None) -> dict[str, Any]:
+    """A message for its sender. Addresses are null once they are forgotten.
+
+    `held`: what keeps its domain's mail; what is queued shows as held then, with the reason, though no row has moved.
+    """
     everyone = [(each, person) for each in message.deliveries for person in each.recipients]
 
     def named(field: str) -> list[str | None]:
         return [person.address for _, person in everyone if person.field == field]
 
-    return {
+    answer: dict[str, Any] = {
         "id": message.public_id,
         "message_id": message.rfc_message_id,
         "from": message.header_from,
@@ -261,3 +277,7 @@ def view(message: MessageView) -> dict[str, Any]:
             for each in message.deliveries
         ],
     }
+    if held is not None and message.state == DeliveryState.QUEUED.value:
+        kind, detail = held
+        answer |= {"status": "held", "held": {"reason": kind.slug, "detail": detail}}
+    return answer

@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from relay.errors import Fault, Kind, Problem
 from relay.routing.limits import Share
+from relay.values import faults_of
 
 SLOWEST = timedelta(seconds=60)  # for a whole body of usual size
 PER_MEGABYTE = timedelta(seconds=10)
@@ -103,16 +104,6 @@ def validated(model: type[Model], value: dict[str, Any], together: Callable[[dic
     if faults:
         raise Problem(Kind.BAD_REQUEST, faults=tuple(faults))
     return found
-
-
-def faults_of(exc: ValidationError) -> list[Fault]:
-    """Every fault of a body with its path, in words of ours."""
-    words = {"missing": "is required", "string_type": "must be a string", "extra_forbidden": "is not a known field"}
-    found: dict[str, str] = {}
-    for error in exc.errors(include_url=False, include_input=False, include_context=False):
-        path = ".".join(str(part) for part in error["loc"])
-        found.setdefault(path, words.get(error["type"]) or error["msg"].removeprefix("Value error, "))
-    return [Fault(path, message) for path, message in found.items()]
 
 
 def api_key(request: Request) -> str:

@@ -13,7 +13,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from relay import log
-from relay.config import Endpoint
+from relay.values import Endpoint
 
 BACKLOG = 512
 KEEP_ALIVE = 75  # seconds

@@ -8,12 +8,19 @@ from typing import Literal
 
 from starlette.requests import Request
 
+from relay.errors import Kind, Problem
 from relay.http.requests import api_key
+from relay.management.desk import Desk
 from relay.metrics import Metrics
+from relay.routing.door import Door
 from relay.routing.intake import Intake
 from relay.routing.limits import MemoryBudget
+from relay.routing.logins import origin
+from relay.routing.rates import Rates, rate_of, refusal
 from relay.routing.senders import Credential
 from relay.store.store import Store
+
+SENDING = "/api/v1/emails"  # the routes that count towards a key's own rate; all others are management
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +37,43 @@ class State:
 
     intake: Intake
     store: Store
+    desk: Desk
+    door: Door
+    rates: Rates
     memory: MemoryBudget
     metrics: Metrics
     readiness: Callable[[], Readiness]
     measure: Callable[[], Awaitable[None]]
+    held: Callable[[str], tuple[Kind, str] | None]
     metrics_for: Literal["loopback", "key", "none"]
+    requests_per_minute: int
+    management_requests_per_minute: int
 
     def authenticate(self, request: Request) -> Credential:
-        """Whose request this is. Raises Problem(NO_CREDENTIAL | UNAUTHORIZED)."""
-        return self.intake.senders.authenticate(api_key(request))
+        """Whose request this is. The first time it is asked, the request counts towards the key's rate.
+
+        Raises Problem(NO_CREDENTIAL | UNAUTHORIZED | BLOCKED | RATE_LIMITED).
+        """
+        known: Credential | None = getattr(request.state, "credential", None)
+        if known is not None:
+            return known
+        client = request.client.host if request.client else ""
+        is_sending = request.url.path.startswith(SENDING)
+        published = self.requests_per_minute if is_sending else self.management_requests_per_minute
+        try:
+            credential = self.door.authenticate(client, api_key(request))
+        except Problem:
+            # Counted, too, or the headers would say nothing; the answer is the same either way.
+            request.state.allowed = self.rates.hit("anonymous", origin(client), published)
+            raise
+        # An API key is a key of one door: what it sends and what it manages are counted apart.
+        key = credential.key
+        assert key is not None  # `authenticate` knows no other credential
+        plan = self.intake.senders.plan(credential.tenant).rate_per_minute if is_sending else None
+        per_minute = rate_of(key.rate_per_minute if is_sending else None, plan, published)
+        allowed = self.rates.hit("send" if is_sending else "manage", str(key.id), per_minute)
+        request.state.allowed = allowed
+        request.state.credential = credential
+        if allowed.retry_after is not None:
+            raise refusal(allowed)
+        return credential

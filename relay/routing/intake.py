@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Protocol
@@ -12,13 +13,17 @@ from relay import log
 from relay.config import SES_MESSAGE_LIMIT, Settings
 from relay.delivery import Delivery, State
 from relay.errors import Kind, Problem
-from relay.message import Acceptance, Address, Addressee, Ids, Mode, Stream, Submission, new_public_id
+from relay.message import Acceptance, Address, Addressee, Ids, Mode, Stream, Submission, Trace, new_public_id
 from relay.metrics import Metrics
 from relay.routing.fixups import Fixed, fix_up
 from relay.routing.limits import beside_the_loop
+from relay.routing.quota import Quota, Reserved
+from relay.routing.rates import Pacer
 from relay.routing.recipients import Recipients
 from relay.routing.senders import Credential, Senders
 from relay.store.clock import milliseconds, now_ms
+from relay.store.directory.domains import SenderDomain
+from relay.store.directory.tenants import Tenant
 from relay.store.queue import NewDelivery, NewMessage, Queue, accept
 from relay.store.store import Store
 from relay.store.writer import Rank
@@ -40,7 +45,7 @@ class Lanes(Protocol):
 
     def reserve(self, queue: Queue, recipients: int) -> Reservation | None: ...
 
-    def note(self, queue: Queue) -> None: ...
+    def note(self, queue: Queue, due_at: int) -> None: ...
 
 
 class Intake:
@@ -51,12 +56,15 @@ class Intake:
         settings: Settings,
         senders: Senders,
         recipients: Recipients,
+        quota: Quota,
         store: Store,
         lanes: Lanes,
         metrics: Metrics,
     ) -> None:
         self.senders = senders
         self.recipients = recipients
+        self._quota = quota
+        self._pacer = Pacer()
         self._hostname = settings.hostname
         self._keep_for = milliseconds(settings.retention.content)
         self._store = store
@@ -66,19 +74,35 @@ class Intake:
         self._commits: set[asyncio.Task[State]] = set()
 
     def check_sender(self, credential: Credential, sender: Address | None) -> None:
-        """The envelope sender. Raises Problem(NOT_REGISTERED | FORBIDDEN)."""
+        """The envelope sender, and all that can be known so early of who sends.
+
+        Raises Problem(UNAUTHORIZED | FORBIDDEN | SUSPENDED | NOT_REGISTERED | QUOTA_EXCEEDED).
+        """
+        credential = self.senders.current(credential)
         if sender is None:
             raise Problem(
                 Kind.FORBIDDEN,
                 "bounces are not relayed: Amazon SES cannot send with an empty envelope sender; give your own address",
             )
-        self.senders.route(credential, sender)
+        self.senders.require_standing(credential)
+        self.senders.registered(credential, sender)
+        self._quota.check(credential.tenant_id, 1, self.senders.plan(credential.tenant).monthly, now_ms())
+
+    def check_author(self, credential: Credential, author: Address, recipients: int) -> None:
+        """Whom the mail says it is from, before anything is asked about its recipients.
+
+        Raises Problem(SUSPENDED | NOT_REGISTERED | FORBIDDEN | NOT_APPROVED | NOT_VERIFIED | QUOTA_EXCEEDED).
+        """
+        self.senders.route(credential, author)
+        monthly = self.senders.plan(credential.tenant).monthly
+        self._quota.check(credential.tenant_id, recipients, monthly, now_ms())
 
     async def accept(self, credential: Credential, submission: Submission) -> Acceptance:
         """Make a submission durable, or refuse it with a Problem. Its recipients have passed their checks.
 
         Cancelling the caller after the commit began does not undo it: the message is sent all the same.
         """
+        credential = self.senders.current(credential)
         public_id = new_public_id()
         now = datetime.now(UTC)
         fixed = await beside_the_loop(
@@ -89,16 +113,19 @@ class Intake:
                 hostname=self._hostname,
                 public_id=public_id,
                 now=now,
-                is_ours=lambda domain: self.senders.find(domain) is not None,
+                is_ours=lambda domain: self.senders.find(domain, credential.tenant_id) is not None,
             ),
         )
-        route = self.senders.route(credential, fixed.author)
+        stream = Stream.BROADCAST if fixed.is_bulk else Stream.TRANSACTIONAL
+        route = self.senders.route(credential, fixed.author, stream)
         if len(fixed.raw) > SES_MESSAGE_LIMIT:
             raise Problem(Kind.TOO_LARGE, f"the message is over {SES_MESSAGE_LIMIT} octets; Amazon SES takes no more")
-        stream = Stream.BROADCAST if fixed.is_bulk else Stream.TRANSACTIONAL
         message_id, accepted_at = self._ids.next(), now_ms()
         sealer = self._store.sealer
         sealed_key, parts = await beside_the_loop(len(fixed.raw), lambda: sealer.seal(message_id, fixed.raw))
+        monthly = self.senders.plan(credential.tenant).monthly
+        # The last thing that can refuse: what is reserved is given back if the commit fails, and by nothing else.
+        reserved = self._quota.reserve(credential.tenant_id, len(submission.recipients), monthly, accepted_at)
         new = NewMessage(
             id=message_id,
             public_id=public_id,
@@ -118,11 +145,12 @@ class Intake:
             accepted_at=accepted_at,
             wrapped_key=sealed_key,
             parts=tuple(parts),
-            keep_until=accepted_at + self._keep_for if route.mode is Mode.SHARED and self._keep_for else None,
+            keep_until=self._keep_until(route, credential.tenant, accepted_at),
+            due_at=accepted_at + self._wait(credential, submission.trace),
             state=State.QUEUED,
             deliveries=tuple(self._deliveries(submission.recipients, stream)),
         )
-        commit = asyncio.create_task(self._commit(new, fixed, len(submission.recipients)))
+        commit = asyncio.create_task(self._commit(new, fixed, reserved))
         self._commits.add(commit)
         commit.add_done_callback(self._commits.discard)
         state = await asyncio.shield(commit)
@@ -138,7 +166,23 @@ class Intake:
             recipients=len(submission.recipients),
             size=new.size,
         )
-        return Acceptance(public_id, fixed.message_id, new.accepted_at)
+        warnings = route.warnings if route.mode is Mode.SHARED else ()
+        return Acceptance(public_id, fixed.message_id, new.accepted_at, warnings)
+
+    def _keep_until(self, route: SenderDomain, tenant: Tenant, accepted_at: int) -> int | None:
+        """How long the content stays: not at all in byoc mode, and as the tenant wants it in shared mode."""
+        wanted = tenant.settings.retention_content
+        keep_for = self._keep_for if wanted is None else milliseconds(wanted)
+        if route.mode is Mode.BYOC or not tenant.settings.store_content or not keep_for:
+            return None
+        return accepted_at + keep_for
+
+    def _wait(self, credential: Credential, trace: Trace) -> int:
+        """How much later than now it is due, in milliseconds: over SMTP no rate refuses, the mail waits."""
+        if trace.protocol == "HTTP" or credential.key is None:
+            return 0
+        per_minute = credential.key.rate_per_minute or self.senders.plan(credential.tenant).rate_per_minute
+        return milliseconds(self._pacer.delay(credential.key.id, per_minute, time.monotonic()))
 
     async def close(self) -> None:
         """Wait for commits whose client has gone."""
@@ -153,20 +197,22 @@ class Intake:
             NewDelivery(self._ids.next(), tuple(hashed[start : start + size])) for start in range(0, len(hashed), size)
         ]
 
-    async def _commit(self, new: NewMessage, fixed: Fixed, recipients: int) -> State:
+    async def _commit(self, new: NewMessage, fixed: Fixed, reserved: Reserved) -> State:
         """Write it, as an attempt already started where a lane has room at once. Returns the state it was born in."""
         queue = (new.domain, new.stream)
-        reservation = self._lanes.reserve(queue, recipients) if len(new.deliveries) == 1 else None
+        is_now = len(new.deliveries) == 1 and new.due_at <= new.accepted_at
+        reservation = self._lanes.reserve(queue, len(new.deliveries[0].recipients)) if is_now else None
         if reservation is not None:
             new = new.started()
         try:
             await self._store.write(accept, new, Rank.ACCEPT, new.size + OVERHEAD)
         except BaseException:
+            reserved.release()
             if reservation is not None:
                 reservation.release()
             raise
         if reservation is None:
-            self._lanes.note(queue)
+            self._lanes.note(queue, new.due_at)
         else:
             reservation.start(_first_attempt(new), fixed.raw)
         return new.state
@@ -187,6 +233,6 @@ def _first_attempt(new: NewMessage) -> Delivery:
         attempts=1,
         failures=0,
         possible_duplicates=0,
-        first_due_at=new.accepted_at,
+        first_due_at=new.due_at,
         wrapped_key=new.wrapped_key,
     )

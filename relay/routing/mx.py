@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from relay.config import MxPolicy, OnTrouble
+from relay.config import OnTrouble
+from relay.declared import MxPolicy
 from relay.dns import MailExchange, Resolver
 from relay.errors import Kind, Problem, printable
 
@@ -21,14 +22,15 @@ class MxCheck:
         self._policy = policy
         self._on_trouble = on_trouble
 
-    async def check(self, domain: str) -> str | None:
-        """A warning for the sender, or None. `domain` is lower-case A-labels.
+    async def check(self, domain: str, wanted: MxPolicy | None = None) -> str | None:
+        """A warning for the sender, or None. `domain` is lower-case A-labels; `wanted` is the tenant's own policy.
 
         Raises Problem: NULL_MX or INVALID_RECIPIENT (both final), DNS_DOWN (temporary).
         """
-        if self._policy is MxPolicy.OFF or domain == SIMULATOR:
+        policy = wanted or self._policy
+        if policy is MxPolicy.OFF or domain == SIMULATOR:
             return None
-        verdict = decide(await self._resolver.mail_exchange(domain), self._policy, self._on_trouble, domain)
+        verdict = decide(await self._resolver.mail_exchange(domain), policy, self._on_trouble, domain)
         if isinstance(verdict, Problem):
             raise verdict
         return verdict

@@ -29,7 +29,7 @@ class Recipients:
                 Kind.SUPPRESSED,
                 f"{address} is on the suppression list since {since} ({found.reason}); nothing was sent",
             )
-        return await self._mx.check(address.domain)
+        return await self._mx.check(address.domain, credential.tenant.settings.mx_policy)
 
     async def check_all(self, credential: Credential, addresses: Sequence[tuple[str, Address]]) -> list[str]:
         """Check many, each with its path in the request; returns warnings.
@@ -48,5 +48,6 @@ class Recipients:
             elif isinstance(result, BaseException):
                 raise result
         if first is not None:
-            raise Problem(first.kind, first.detail if len(faults) == 1 else "", faults=tuple(faults))
+            detail = first.detail if len(faults) == 1 else ""
+            raise Problem(first.kind, detail, faults=tuple(faults), retry_after=first.retry_after)
         return list(dict.fromkeys(result for result in results if isinstance(result, str)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -18,7 +19,8 @@ class Account:
     """An AWS account. `name` is its access key id; `rate` is in recipients per second, `daily_quota` in recipients.
 
     Identities are domains and addresses, lower-case. `production=False` is what AWS calls the sandbox: mail goes to
-    verified identities and to the mailbox simulator only. A negative `daily_quota` is none (GetAccount: -1).
+    verified identities and to the mailbox simulator only. A negative `daily_quota` is none (GetAccount: -1). The
+    identities hold in every region. `takes_temporary` gives the account all callers with temporary credentials.
     """
 
     name: str
@@ -26,6 +28,7 @@ class Account:
     rate: float = 1000.0
     daily_quota: float = 50_000.0
     production: bool = True
+    takes_temporary: bool = False
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -41,11 +44,17 @@ class Account:
 
     def has_verified(self, address: str) -> bool:
         """Whether the address, its domain or a parent domain is an identity (SES: subdomains inherit)."""
-        address = address.lower()
-        if address in self.identities:
-            return True
-        domain = address.rpartition("@")[2]
-        return any(domain == identity or domain.endswith(f".{identity}") for identity in self.identities)
+        return any(name in self.identities for name in covering(address))
+
+
+def covering(address: str) -> Iterator[str]:
+    """The identities that let an address send, closest first: itself, its domain, the domain's parents."""
+    address = address.lower()
+    yield address
+    domain = address.rpartition("@")[2]
+    while domain:
+        yield domain
+        domain = domain.partition(".")[2]
 
 
 class Allowance:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
@@ -16,25 +16,22 @@ from relay.sandbox.cloud import Cloud
 from relay.sandbox.faults import BadScript, read_script
 from relay.sandbox.mailbox import Captured
 from relay.sandbox.refusals import Refusal
+from relay.sandbox.rest import OPERATIONS, Operation, Perform
 from relay.sandbox.wire import Caller, caller_of, read_body, read_object
 
 _CHUNK = 256 * 1024
 
-Operation = Callable[[Cloud, Caller, Request, bytes], Awaitable[Response]]
 
-
-def create_app(accounts: Sequence[Account]) -> Starlette:
-    """The application; its `state.cloud` holds everything it knows.
+def create_app(accounts: Sequence[Account], nameserver: str | None = None) -> Starlette:
+    """The application; its `state.cloud` holds everything it knows. The parameters and errors are those of `Cloud`.
 
     The faults that close a connection need the server of `relay.sandbox.server`.
     """
     app = Starlette(
         routes=[
-            Route("/v2/email/outbound-emails", send_email, methods=["POST"]),
-            Route("/", sqs_operation, methods=["POST"]),
-            Route("/v2/email/account", get_account, methods=["GET"]),
-            Route("/v2/email/identities/{name}", get_email_identity, methods=["GET"]),
+            *map(_ses_route, OPERATIONS),
             Route("/v2/email/{rest:path}", ses.unknown, methods=["GET", "POST", "PUT", "DELETE"]),
+            Route("/", sqs_operation, methods=["POST"]),
             Route("/messages", list_messages, methods=["GET"]),
             Route("/messages", clear_messages, methods=["DELETE"]),
             Route("/faults", list_faults, methods=["GET"]),
@@ -45,29 +42,15 @@ def create_app(accounts: Sequence[Account]) -> Starlette:
             Route("/mail/{id}", show_mail, methods=["GET"]),
         ],
     )
-    app.state.cloud = Cloud(accounts)
+    app.state.cloud = Cloud(accounts, nameserver)
     return app
 
 
-async def send_email(request: Request) -> Response:
-    async def operation(cloud: Cloud, caller: Caller, request: Request, body: bytes) -> Response:
-        return ses.send_email(cloud, caller, body)
+def _ses_route(operation: Operation) -> Route:
+    async def endpoint(request: Request) -> Response:
+        return await _perform(request, operation.name, operation.perform, ses.ses_refusal)
 
-    return await _perform(request, "SendEmail", operation, ses.ses_refusal)
-
-
-async def get_account(request: Request) -> Response:
-    async def operation(cloud: Cloud, caller: Caller, request: Request, body: bytes) -> Response:
-        return ses.get_account(cloud, caller)
-
-    return await _perform(request, "GetAccount", operation, ses.ses_refusal)
-
-
-async def get_email_identity(request: Request) -> Response:
-    async def operation(cloud: Cloud, caller: Caller, request: Request, body: bytes) -> Response:
-        return ses.get_email_identity(caller, request.path_params["name"])
-
-    return await _perform(request, "GetEmailIdentity", operation, ses.ses_refusal)
+    return Route(f"/v2/email{operation.path}", endpoint, methods=[operation.method])
 
 
 async def sqs_operation(request: Request) -> Response:
@@ -81,9 +64,7 @@ async def sqs_operation(request: Request) -> Response:
     return await _perform(request, name, operation, sqs.sqs_refusal)
 
 
-async def _perform(
-    request: Request, name: str, operation: Operation, refuse: Callable[[Refusal], Response]
-) -> Response:
+async def _perform(request: Request, name: str, perform: Perform, refuse: Callable[[Refusal], Response]) -> Response:
     """One AWS call: its body, its caller, the fault it meets, its answer."""
     cloud = _cloud(request)
     try:
@@ -91,8 +72,8 @@ async def _perform(
         caller = caller_of(request, cloud.accounts)
         fault = cloud.faults.take(caller.account.name, name)
         if fault is None:
-            return await operation(cloud, caller, request, body)
-        return await fault(request, lambda: operation(cloud, caller, request, body))
+            return await perform(cloud, caller, request, body)
+        return await fault(request, lambda: perform(cloud, caller, request, body))
     except Refusal as refusal:
         return refuse(refusal)
     except ClientDisconnect:

@@ -18,6 +18,8 @@ ERRORS: Final[dict[str, tuple[int, str | None]]] = {
     "AccountSuspendedException":          (400, "Sending is permanently restricted for this account."),
     "MailFromDomainNotVerifiedException": (400, "The MAIL FROM domain is not verified."),
     "NotFoundException":                  (404, "Configuration set <relay> does not exist."),
+    "AlreadyExistsException":             (400, None),
+    "InvalidNextTokenException":          (400, "The specified token is invalid."),
     "BadRequestException":                (400, None),
     "ValidationException":                (400, None),
     "SerializationException":             (400, None),

@@ -31,14 +31,14 @@ class Running:
     state: Cloud
 
 
-async def serve(accounts: Sequence[Account], host: str = HOST, port: int = PORT) -> None:
-    """Run until SIGINT or SIGTERM. OSError when the address is not to be had."""
+async def serve(accounts: Sequence[Account], host: str = HOST, port: int = PORT, nameserver: str | None = None) -> None:
+    """Run until SIGINT or SIGTERM. OSError when the address is not to be had, ValueError as `Cloud`."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     try:
-        async with running(accounts, host, port) as sandbox:
+        async with running(accounts, host, port, nameserver) as sandbox:
             log.event("sandbox.started", url=sandbox.url)
             await stop.wait()
         log.event("sandbox.stopped")
@@ -48,9 +48,11 @@ async def serve(accounts: Sequence[Account], host: str = HOST, port: int = PORT)
 
 
 @contextlib.asynccontextmanager
-async def running(accounts: Sequence[Account], host: str = HOST, port: int = 0) -> AsyncIterator[Running]:
-    """A sandbox in this event loop; port 0 takes a free one. Leaves signals alone. OSError as `serve`."""
-    app = create_app(accounts)
+async def running(
+    accounts: Sequence[Account], host: str = HOST, port: int = 0, nameserver: str | None = None
+) -> AsyncIterator[Running]:
+    """A sandbox in this event loop; port 0 takes a free one. Leaves signals alone. Errors as `serve`."""
+    app = create_app(accounts, nameserver)
     listener = _bind(host, port)
     config = uvicorn.Config(
         app,

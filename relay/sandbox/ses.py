@@ -1,4 +1,4 @@
-"""The SES v2 REST operations: SendEmail, GetAccount, GetEmailIdentity."""
+"""The SES v2 REST operations that send: SendEmail and GetAccount."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ from relay.sandbox.simulator import is_simulator
 from relay.sandbox.wire import Caller, Json, answer, member, read_object
 
 
-def send_email(cloud: Cloud, caller: Caller, body: bytes) -> Response:
+async def send_email(cloud: Cloud, caller: Caller, request: Request, body: bytes) -> Response:
     """Accept one raw message, or raise Refusal. FromEmailAddress replaces the From check, not the captured header."""
-    sending = _read_sending(read_object(body))
-    letter = admit(sending, caller.account, caller.region)
+    sending, region = _read_sending(read_object(body)), cloud.region(caller)
+    letter = admit(sending, caller.account, caller.region, region.identities.has_verified)
+    configuration_set = sending.configuration_set or region.identities.configuration_set(letter.sender)
+    region.configuration_sets.check_use(configuration_set)
     counted = sum(1 for recipient in letter.recipients if not is_simulator(recipient))
-    cloud.allowance(caller).spend(len(letter.recipients), counted, time.monotonic())
+    region.allowance.spend(len(letter.recipients), counted, time.monotonic())
     now = datetime.now(UTC)
     captured = Captured(
         id=f"0102{int(now.timestamp() * 1000):012x}-{uuid4()}-000000",
@@ -32,7 +34,7 @@ def send_email(cloud: Cloud, caller: Caller, body: bytes) -> Response:
         region=caller.region,
         recipients=letter.recipients,
         tags=dict(sending.tags),
-        configuration_set=sending.configuration_set,
+        configuration_set=configuration_set,
         raw=sending.raw,
         received_at=now,
     )
@@ -44,7 +46,7 @@ def send_email(cloud: Cloud, caller: Caller, body: bytes) -> Response:
     return answer({"MessageId": captured.id})
 
 
-def get_account(cloud: Cloud, caller: Caller) -> Response:
+async def get_account(cloud: Cloud, caller: Caller, request: Request, body: bytes) -> Response:
     account = caller.account
     return answer(
         {
@@ -55,32 +57,16 @@ def get_account(cloud: Cloud, caller: Caller) -> Response:
             "SendQuota": {
                 "Max24HourSend": account.daily_quota if account.daily_quota >= 0 else -1.0,
                 "MaxSendRate": account.rate,
-                "SentLast24Hours": float(cloud.allowance(caller).sent(time.monotonic())),
+                "SentLast24Hours": float(cloud.region(caller).allowance.sent(time.monotonic())),
+            },
+            "Details": {
+                "MailType": "TRANSACTIONAL",
+                "WebsiteURL": "https://sandbox.example",
+                "ContactLanguage": "EN",
+                "UseCaseDescription": "Played by the sandbox.",
+                "ReviewDetails": {"Status": "GRANTED" if account.production else "PENDING"},
             },
             "SuppressionAttributes": {"SuppressedReasons": ["BOUNCE", "COMPLAINT"]},
-        }
-    )
-
-
-def get_email_identity(caller: Caller, name: str) -> Response:
-    """A verified identity of the account. A subdomain inherits the right to send, but is no identity itself."""
-    if name.lower() not in caller.account.identities:
-        raise Refusal("NotFoundException", f"Email identity {name} does not exist.")
-    is_domain = "@" not in name
-    return answer(
-        {
-            "IdentityType": "DOMAIN" if is_domain else "EMAIL_ADDRESS",
-            "FeedbackForwardingStatus": False,
-            "VerifiedForSendingStatus": True,
-            "VerificationStatus": "SUCCESS",
-            "DkimAttributes": {
-                "SigningEnabled": is_domain,
-                "Status": "SUCCESS" if is_domain else "NOT_STARTED",
-                "SigningAttributesOrigin": "AWS_SES",
-            },
-            "MailFromAttributes": {"BehaviorOnMxFailure": "USE_DEFAULT_VALUE"},
-            "Policies": {},
-            "Tags": [],
         }
     )
 

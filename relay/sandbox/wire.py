@@ -1,7 +1,8 @@
 """What every AWS call on the sandbox shares: the caller, the bounded body, the client that may go away.
 
 Callers are recognised by the credential scope of their Signature Version 4 header; the signature is not verified, so
-any secret does.
+any secret does. Temporary credentials (AWS STS: an access key id ASIA... that comes with a session token) belong to the
+one account that takes them, whichever role they are of.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Caller:
 
 
 def caller_of(request: Request, accounts: Mapping[str, Account]) -> Caller:
-    """The account whose name is the access key id. Raises Refusal."""
+    """The account whose name is the access key id, or that takes temporary credentials. Raises Refusal."""
     authorization = request.headers.get("authorization")
     if authorization is None:
         raise Refusal("MissingAuthenticationTokenException")
@@ -44,6 +45,8 @@ def caller_of(request: Request, accounts: Mapping[str, Account]) -> Caller:
     if scope is None:
         raise Refusal("IncompleteSignatureException")
     account = accounts.get(scope[1])
+    if account is None and scope[1].startswith("ASIA") and request.headers.get("x-amz-security-token"):
+        account = next((each for each in accounts.values() if each.takes_temporary), None)
     if account is None:
         raise Refusal("UnrecognizedClientException")
     return Caller(account, scope[2])
@@ -73,6 +76,11 @@ def read_object(body: bytes) -> Json:
     if not isinstance(value, dict):
         raise Refusal("SerializationException", "The body is not a JSON object.")
     return value
+
+
+def read_listing(request: Request, body: bytes) -> Json:
+    """What a List operation asks for: a body's object, or the query of a GET. Raises Refusal."""
+    return dict(request.query_params) if request.method == "GET" else read_object(body)
 
 
 def member(source: Json, name: str, kind: type[T]) -> T | None:

@@ -1,22 +1,168 @@
-"""Opens one client per SES account for the life of the process."""
+"""Opens one client per SES account, at its first call, for the life of the process."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
+from functools import partial
+from typing import Any, Protocol, Self
 
-from aiobotocore.config import AioConfig
-from aiobotocore.session import AioSession
-from botocore.exceptions import BotoCoreError
-
-from relay import __version__, config
-from relay.errors import Unusable
+from relay.errors import Kind, Unusable
+from relay.ses.access import CONCURRENCY, Access, Base, Chain, Credentials, Profile, Role, StaticKeys
+from relay.ses.errors import Scope, SesProblem
+from relay.ses.link import Client, Link
+from relay.ses.sessions import Sessions, check_egress, keys, ses_config, ses_regions, sts_config
+from relay.ses.sts import Caller, Lender, caller_of
 from relay.ses.wire import SesAccount
 
-CONNECT_TIMEOUT = 5  # seconds
-READ_TIMEOUT = 60  # seconds: SES takes its time over 40 MB
-IDLE_CONNECTION = 5  # seconds; a POST on a connection that the server is closing would be ambiguous
+__all__ = [
+    "Access",
+    "AccountError",
+    "Accounts",
+    "Base",
+    "Chain",
+    "Credentials",
+    "Profile",
+    "Role",
+    "StaticKeys",
+    "check_region",
+    "concurrency",
+    "open_accounts",
+]
+
+GRACE = timedelta(seconds=30)  # for the calls in hand of an account that was changed or removed
+
+
+class Accounts:
+    """The SES accounts that are open, and the relay's own identity, by which it assumes roles.
+
+    An account that cannot be opened does not fail here: each of its calls raises SesProblem with what to mend, and
+    tries again to open it. Belongs to the event loop it is entered in.
+    """
+
+    def __init__(self, base: Base = Base()) -> None:  # noqa: B008 - frozen
+        self._base = base
+        self._sessions = Sessions()
+        self._sts = Link(self._sts_of_base)
+        self._open: dict[str, tuple[Access, SesAccount]] = {}
+        self._closing: dict[asyncio.Task[None], SesAccount] = {}
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Closes every client at once: who has calls in hand waits for them before."""
+        left = [*self._closing.values(), *(account for _, account in self._open.values())]
+        tasks = [*self._closing]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._open.clear()
+        await asyncio.gather(*(account.close() for account in left))
+        await self._sts.close()
+
+    def open(self, access: Access) -> SesAccount:
+        """The account of this name. One that is open with another access is closed after its calls in hand."""
+        known = self._open.get(access.name)
+        if known is not None:
+            if known[0] == access:
+                return known[1]
+            self._retire(access.name)
+        account = SesAccount(access.name, access.region, Link(partial(self._ses_of, access)))
+        self._open[access.name] = (access, account)
+        return account
+
+    async def replace(self, wanted: Mapping[str, Access]) -> dict[str, SesAccount]:
+        """Have exactly these open, by their `Access.name`; those whose access is the same stay as they are."""
+        for name in self._open.keys() - {access.name for access in wanted.values()}:
+            self._retire(name)
+        return {name: self.open(access) for name, access in wanted.items()}
+
+    @asynccontextmanager
+    async def briefly(self, access: Access) -> AsyncIterator[SesAccount]:
+        """An account beside those that are open, to try an access out."""
+        account = SesAccount(access.name, access.region, Link(partial(self._ses_of, access)))
+        try:
+            yield account
+        finally:
+            await account.close()
+
+    async def caller(self, access: Access) -> Caller:
+        """Whom AWS takes the account's own credentials for. Raises SesProblem."""
+        link = Link(partial(self._sts_of, access))
+        try:
+            return await caller_of(link)
+        finally:
+            await link.close()
+
+    async def base_caller(self) -> Caller:
+        """Whom AWS takes the relay itself for: its `principal` belongs into trust policies. Raises SesProblem."""
+        return await caller_of(self._sts)
+
+    def _retire(self, name: str) -> None:
+        _, account = self._open.pop(name)
+        task = asyncio.create_task(account.close(GRACE), name=f"close-{name}")
+        self._closing[task] = account
+        task.add_done_callback(lambda done: self._closing.pop(done, None))
+
+    async def _ses_of(self, access: Access) -> AbstractAsyncContextManager[Client]:
+        if access.endpoint_url is None and (fault := await asyncio.to_thread(check_region, access.region)):
+            remedy = "correct it, or give the account an endpoint_url"
+            raise SesProblem(Kind.SES_CONFIG, Scope.ACCOUNT, fault, remedy=remedy)
+        options = ses_config(concurrency(access) + 1, access.proxy)
+        return await self._client("sesv2", access.region, access.endpoint_url, access, options)
+
+    async def _sts_of(self, access: Access) -> AbstractAsyncContextManager[Client]:
+        endpoint = self._base.sts_endpoint_url
+        region = self._base.region if endpoint else access.region
+        return await self._client("sts", region, endpoint, access, sts_config(access.proxy))
+
+    async def _sts_of_base(self) -> AbstractAsyncContextManager[Client]:
+        base = self._base
+        try:
+            return await self._client("sts", base.region, base.sts_endpoint_url, base, sts_config(base.proxy))
+        except SesProblem as problem:
+            said = f"the relay has no identity of its own to call AWS STS with: {problem.said}"
+            raise SesProblem(problem.kind, problem.scope, said, remedy=problem.remedy, code=problem.code) from problem
+
+    async def _client(
+        self, service: str, region: str, endpoint_url: str | None, access: Access | Base, options: Any
+    ) -> AbstractAsyncContextManager[Client]:
+        await check_egress(access.proxy, access.ca_bundle)
+        credentials = access.credentials
+        if isinstance(credentials, Role):
+            session = await self._sessions.lending(Lender(self._sts, credentials))
+        else:
+            session = await self._sessions.of(credentials)
+        client: AbstractAsyncContextManager[Client] = session.create_client(
+            service,
+            region_name=region,
+            endpoint_url=endpoint_url,
+            verify=access.ca_bundle,
+            config=options,
+            **keys(credentials),
+        )
+        return client
+
+
+class _Limited(Protocol):
+    @property
+    def concurrency(self) -> int | None: ...
+
+
+def concurrency(access: _Limited) -> int:
+    """Calls in flight at once: what is configured, or the usual."""
+    return access.concurrency or CONCURRENCY
+
+
+def check_region(region: str) -> str | None:
+    """What is wrong with a region that is called without an endpoint_url; None where SES has it."""
+    return None if region in ses_regions() else f"SES has no region {region}"
+
+
+# -- accounts as the file has them -----------------------------------------------------------------------------------
 
 
 class AccountError(Unusable):
@@ -24,56 +170,20 @@ class AccountError(Unusable):
 
 
 @asynccontextmanager
-async def open_accounts(settings: Mapping[str, config.SesAccount]) -> AsyncIterator[dict[str, SesAccount]]:
-    """Clients for these accounts, by name. Raises AccountError for a region or profile that does not exist."""
-    async with AsyncExitStack() as stack:
-        accounts: dict[str, SesAccount] = {}
-        for name, account in settings.items():
-            try:
-                client = await stack.enter_async_context(await _client(name, account))
-            except BotoCoreError as exc:
-                raise AccountError(f"ses_accounts.{name}: {type(exc).__name__}: {exc}") from exc
-            accounts[name] = SesAccount(name, client)
-        yield accounts
+async def open_accounts(settings: Mapping[str, Any]) -> AsyncIterator[dict[str, SesAccount]]:
+    """Clients for these accounts, by name. Raises AccountError for a region that does not exist."""
+    for name, account in settings.items():
+        if account.endpoint_url is None and (fault := check_region(account.region)):
+            raise AccountError(f"ses_accounts.{name}.region: {fault}")
+    async with Accounts() as accounts:
+        yield await accounts.replace({name: _access(name, account) for name, account in settings.items()})
 
 
-async def _client(name: str, account: config.SesAccount) -> AbstractAsyncContextManager[Any]:
-    credentials = account.credentials
-    session = AioSession(profile=credentials.profile)
-    if account.endpoint_url is None and account.region not in await _regions(session):
-        raise AccountError(f"ses_accounts.{name}.region: SES has no region {account.region}")
-    secret = credentials.secret_access_key
-    client: AbstractAsyncContextManager[Any] = session.create_client(
-        "sesv2",
-        region_name=account.region,
-        endpoint_url=account.endpoint_url,
-        aws_access_key_id=credentials.access_key_id,
-        aws_secret_access_key=secret.get_secret_value() if secret else None,
-        config=_config(concurrency(account)),
-    )
-    return client
-
-
-def concurrency(account: config.SesAccount) -> int:
-    """Calls in flight at once. Enough for 60 a second at the latency SES usually has; more by configuration."""
-    return account.concurrency or 20
-
-
-def _config(connections: int) -> AioConfig:
-    return AioConfig(
-        # botocore would send a mail again after a lost answer (SES fact 0.2). The queue is the only thing that retries.
-        retries={"total_max_attempts": 1, "mode": "standard"},
-        connect_timeout=CONNECT_TIMEOUT,
-        read_timeout=READ_TIMEOUT,
-        max_pool_connections=connections + 1,
-        connector_args={"keepalive_timeout": IDLE_CONNECTION},
-        user_agent_extra=f"ses-relay/{__version__}",
-        warm_up_loader_caches=True,
-    )
-
-
-async def _regions(session: AioSession) -> list[str]:
-    regions: list[str] = []
-    for partition in session.get_available_partitions():
-        regions += await session.get_available_regions("sesv2", partition_name=partition)
-    return regions
+def _access(name: str, account: Any) -> Access:
+    given = account.credentials
+    if getattr(given, "role_arn", None):
+        raise AccountError(f"ses_accounts.{name}.credentials.role_arn: a role needs the ExternalId of the directory")
+    credentials: Credentials = Profile(given.profile) if given.profile else Chain()
+    if given.access_key_id:
+        credentials = StaticKeys(given.access_key_id, given.secret_access_key.get_secret_value())
+    return Access(name, account.region, credentials, account.endpoint_url, concurrency=account.concurrency)

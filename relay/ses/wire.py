@@ -1,35 +1,40 @@
-"""Sends raw messages to one SES account, and asks for its quota. Every botocore exception ends here."""
+"""Sends raw messages to one SES account, and asks for its quota."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
-from aiohttp import ClientError as TransportError
-from botocore import exceptions
-
 from relay.errors import Kind
-from relay.ses.errors import Answer, Scope, SesProblem, classify
+from relay.ses.errors import Scope, SesProblem, classify
+from relay.ses.link import NO_GRACE, Link
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What GetAccount says. `daily` is recipients in a rolling 24 hours, None where unlimited."""
+    """What GetAccount says. `daily` is recipients in a rolling 24 hours, None where unlimited.
+
+    `enforcement` is HEALTHY, PROBATION (under review) or SHUTDOWN (sending is stopped).
+    """
 
     rate: float
     daily: float | None
     sent_today: float
     is_sending_enabled: bool
     is_production: bool
+    enforcement: str = "HEALTHY"
 
 
 class SesAccount:
-    """One account in one region, through a client that lives as long as the process."""
+    """One account in one region, through a client that is opened at the first call and lives until `close`."""
 
-    def __init__(self, name: str, client: Any) -> None:
+    def __init__(self, name: str, region: str, link: Link) -> None:
         self.name = name
-        self._client = client
+        self.region = region
+        self._link = link
 
     async def send(
         self,
@@ -39,10 +44,12 @@ class SesAccount:
         domain: str,
         tags: Mapping[str, str],
         configuration_set: str | None,
+        tenant: str | None = None,
     ) -> str:
         """Send to exactly `recipients`, whatever the headers say; returns the SES message id. Raises SesProblem.
 
-        No FromEmailAddress: SES then takes the header's From and leaves it as it is (SES fact 1.3).
+        No FromEmailAddress: SES then takes the header's From and leaves it as it is (SES fact 1.3). `tenant` is SES's
+        TenantName, whose identities and configuration sets the message may use.
         """
         request: dict[str, Any] = {
             "Content": {"Raw": {"Data": raw}},
@@ -51,7 +58,10 @@ class SesAccount:
         }
         if configuration_set:
             request["ConfigurationSetName"] = configuration_set
-        answer = await self._call(self._client.send_email, domain, **request)
+        if tenant:
+            request["TenantName"] = tenant
+        meaning = partial(classify, domain=domain)
+        answer = await self._link.call("send_email", meaning, is_repeatable=False, **request)
         message_id = answer.get("MessageId")
         if not isinstance(message_id, str) or not message_id:
             raise SesProblem(Kind.SES_UNKNOWN_OUTCOME, Scope.MESSAGE, "SES answered 200 without a message id")
@@ -59,7 +69,7 @@ class SesAccount:
 
     async def quota(self) -> Quota:
         """The account's live limits. Raises SesProblem."""
-        answer = await self._call(self._client.get_account, "")
+        answer = await self.ask("get_account")
         quota = answer.get("SendQuota", {})
         daily = float(quota.get("Max24HourSend", -1))
         return Quota(
@@ -68,44 +78,13 @@ class SesAccount:
             sent_today=float(quota.get("SentLast24Hours", 0)),
             is_sending_enabled=bool(answer.get("SendingEnabled", True)),
             is_production=bool(answer.get("ProductionAccessEnabled", True)),
+            enforcement=str(answer.get("EnforcementStatus", "HEALTHY")),
         )
 
-    async def _call(self, operation: Any, domain: str, **request: Any) -> dict[str, Any]:
-        try:
-            answer: dict[str, Any] = await operation(**request)
-        except exceptions.ClientError as exc:
-            error = exc.response.get("Error", {})
-            status = exc.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-            found = Answer(str(error.get("Code", "")), int(status), str(error.get("Message") or ""))
-            raise classify(found, domain) from exc
-        except _NEVER_LEFT as exc:
-            raise SesProblem(Kind.SES_UNAVAILABLE, Scope.ACCOUNT, _said(exc)) from exc
-        except _NO_CREDENTIALS as exc:
-            raise SesProblem(Kind.SES_DENIED, Scope.ACCOUNT, _said(exc)) from exc
-        except exceptions.ParamValidationError as exc:
-            # Our own fault: its text quotes the parameters, and they are content.
-            raise SesProblem(Kind.SES_REJECTED, Scope.MESSAGE, "the request is not one SES takes") from exc
-        except (exceptions.BotoCoreError, TransportError, TimeoutError, OSError, ValueError) as exc:
-            # The body was sent, or may have been: SES may have it (SES fact 0.1).
-            raise SesProblem(Kind.SES_UNKNOWN_OUTCOME, Scope.MESSAGE, f"no answer: {type(exc).__name__}") from exc
-        return answer
+    async def ask(self, operation: str, domain: str = "", **request: Any) -> dict[str, Any]:
+        """Any operation that can be repeated, named as botocore's methods are; its answer. Raises SesProblem."""
+        return await self._link.call(operation, partial(classify, domain=domain), **request)
 
-
-_NEVER_LEFT = (
-    exceptions.EndpointConnectionError,
-    exceptions.ConnectTimeoutError,
-    exceptions.ProxyConnectionError,
-    exceptions.SSLError,
-)
-_NO_CREDENTIALS = (
-    exceptions.NoCredentialsError,
-    exceptions.PartialCredentialsError,
-    exceptions.CredentialRetrievalError,
-    exceptions.ProfileNotFound,
-    exceptions.NoRegionError,
-    exceptions.UnauthorizedSSOTokenError,
-)
-
-
-def _said(exc: Exception) -> str:
-    return f"{type(exc).__name__}: {exc}"
+    async def close(self, grace: timedelta = NO_GRACE) -> None:
+        """Take no more calls, and wait for those in hand, at most for `grace`."""
+        await self._link.close(grace)

@@ -13,6 +13,7 @@ from relay import log
 from relay.config import Settings
 from relay.errors import Kind, Problem
 from relay.metrics import Metrics
+from relay.routing.door import Door
 from relay.routing.intake import Intake
 from relay.routing.limits import MemoryBudget
 from relay.routing.senders import Credential
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 class Edge:
     """One per server."""
 
-    def __init__(self, settings: Settings, intake: Intake, memory: MemoryBudget, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, intake: Intake, door: Door, memory: MemoryBudget, metrics: Metrics) -> None:
         self.intake = intake
+        self.door = door
         self.memory = memory
         self.hostname = settings.hostname
         self.max_message_size = settings.limits.max_message_size

@@ -153,7 +153,7 @@ class Connection(SMTP):
         else:
             self.edge.refused(problem, self.client)
         await self.push(replies.refusal(problem))
-        if problem.kind is Kind.OVERLOADED:  # its code says that we close (RFC 5321 section 3.8)
+        if problem.kind in {Kind.OVERLOADED, Kind.BLOCKED}:  # its code says that we close (RFC 5321 section 3.8)
             raise Closed from problem
 
     async def refuse(self, reply: bytes) -> None:

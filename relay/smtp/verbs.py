@@ -96,7 +96,7 @@ async def _auth(c: Connection, argument: bytes) -> None:
             raise Refused(Reply.UNKNOWN_MECHANISM)
     try:
         # A login with no password at all is a wrong one.
-        c.credential = c.edge.intake.senders.authenticate(password or "-")
+        c.credential = c.edge.door.authenticate(c.client, password or "-")
     except Problem as problem:
         c.logins += 1
         if c.logins >= LOGINS:

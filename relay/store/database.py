@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, column, create_engine, event, inspect, select, table
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -30,12 +30,23 @@ class StoreError(Unusable):
 
 
 def parse_url(text: str, relative_to: Path) -> URL:
-    """`postgresql://...` as it is; anything else is the path of a SQLite file."""
+    """`postgresql://...` as it is; anything else is the path of a SQLite file.
+
+    Raises StoreError, which never quotes a URL: there is a password in it.
+    """
     if text.startswith(("postgresql://", "postgres://")):
-        url = make_url(text.replace("postgres://", "postgresql://", 1))
+        try:
+            url = make_url(text.replace("postgres://", "postgresql://", 1))
+        except (ArgumentError, ValueError):  # the latter for a port that is no number
+            raise StoreError(
+                "database: cannot be read as postgresql://USER:PASSWORD@HOST:PORT/NAME; write what is special in the "
+                "password as %XX"
+            ) from None
         # libpq's name for it, which everybody knows; asyncpg's takes the same values.
         query = {"ssl" if name == "sslmode" else name: value for name, value in url.query.items()}
         return url.set(drivername="postgresql+asyncpg", query=query)
+    if "://" in text:
+        raise StoreError("database: takes the path of a SQLite file, or a URL that begins with postgresql://")
     return URL.create("sqlite", database=str((relative_to / text).resolve()))
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select, update
 from relay.delivery import MOVES, RecipientState, State
 from relay.errors import Kind, Problem
 from relay.store.clock import HELD_AT_MOST, clock, milliseconds
-from relay.store.directory import bump
+from relay.store.directory.installation import bump
 from relay.store.schema import deliveries, messages
 from relay.store.settling import finish
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, select
+from sqlalchemy import Connection, Row, Select, bindparam, func, select, tuple_
 
 from relay.message import Stream
-from relay.store.queue import Queue, next_due
+from relay.store.queue import Queue
 from relay.store.schema import contents, deliveries, messages, recipients
 from relay.store.settling import FINAL_STATES
 
@@ -161,18 +161,25 @@ def depths(db: Connection) -> list[Depth]:
     return [Depth(row.domain, row.stream, row.state, row.depth, row.oldest) for row in rows]
 
 
-def queues(db: Connection) -> list[Queue]:
-    """The queues that have something waiting."""
-    rows = db.execute(
-        select(deliveries.c.domain, deliveries.c.stream).where(deliveries.c.state.in_(("queued", "unknown"))).distinct()
+_next_queue = (
+    select(deliveries.c.domain, deliveries.c.stream, deliveries.c.due_at)
+    .where(
+        deliveries.c.state == "queued",
+        tuple_(deliveries.c.domain, deliveries.c.stream) > tuple_(bindparam("domain"), bindparam("stream")),
     )
-    return [(row.domain, Stream(row.stream)) for row in rows]
+    .order_by(deliveries.c.domain, deliveries.c.stream, deliveries.c.due_at)
+    .limit(1)
+)
 
 
-def first_due(db: Connection, queues: Sequence[Queue]) -> dict[Queue, int]:
-    """When the first delivery of each queue is due; a queue with nothing queued is left out."""
-    found = {queue: next_due(db, queue) for queue in queues}
-    return {queue: due for queue, due in found.items() if due is not None}
+def waiting(db: Connection) -> dict[Queue, int]:
+    """The queues that have something queued, and when its first is due: a step of the index for each, however deep."""
+    found: dict[Queue, int] = {}
+    at = {"domain": "", "stream": ""}
+    while (row := db.execute(_next_queue, at).one_or_none()) is not None:
+        found[row.domain, Stream(row.stream)] = row.due_at
+        at = {"domain": row.domain, "stream": row.stream}
+    return found
 
 
 def sealed_parts(db: Connection, message_id: int) -> list[bytes]:

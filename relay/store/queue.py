@@ -12,9 +12,11 @@ from sqlalchemy import Connection, bindparam, func, insert, select, tuple_, upda
 from relay.delivery import Delivery, RecipientState, Settlement, State
 from relay.errors import Kind
 from relay.message import Addressee, Mode, Stream
+from relay.store import usage
 from relay.store.clock import LEASE, clock, milliseconds
-from relay.store.schema import contents, deliveries, messages, recipients, suppressions
+from relay.store.schema import contents, deliveries, messages, recipients
 from relay.store.settling import settle
+from relay.store.suppressions import suppressed
 
 Queue = tuple[str, Stream]  # (sender domain, stream)
 SMALL = 64 << 10  # octets of content that come along when a delivery is taken
@@ -50,6 +52,7 @@ class NewMessage:
     wrapped_key: bytes = field(repr=False)
     parts: tuple[bytes, ...] = field(repr=False)
     keep_until: int | None
+    due_at: int
     state: State
     deliveries: tuple[NewDelivery, ...]
 
@@ -102,8 +105,8 @@ def accept(db: Connection, items: Sequence[NewMessage]) -> Sequence[None]:
                     "attempts": int(is_sending),
                     "failures": 0,
                     "possible_duplicates": 0,
-                    "first_due_at": item.accepted_at,
-                    "due_at": lease_ends if is_sending else item.accepted_at,
+                    "first_due_at": item.due_at,
+                    "due_at": lease_ends if is_sending else item.due_at,
                 }
             )
             for row_id, addressee, address_hash in new.recipients:
@@ -122,6 +125,10 @@ def accept(db: Connection, items: Sequence[NewMessage]) -> Sequence[None]:
     db.execute(insert(contents), content_rows)
     db.execute(insert(deliveries), delivery_rows)
     db.execute(insert(recipients), recipient_rows)
+    usage.count(
+        db,
+        ((item.tenant_id, item.accepted_at, sum(len(new.recipients) for new in item.deliveries)) for item in items),
+    )
     return [None] * len(items)
 
 
@@ -271,14 +278,14 @@ def load(db: Connection, ids: Sequence[int]) -> list[Delivery]:
 
 def _without_suppressed(db: Connection, loaded: Sequence[Delivery], now: int) -> list[Delivery]:
     """Ask the suppression list again: an address may have been put on it while its mail waited."""
-    asked = {(each.tenant_id, address.lower()) for each in loaded for address in each.recipients}
-    listed = set(
-        db.execute(
-            select(suppressions.c.tenant_id, suppressions.c.address).where(
-                tuple_(suppressions.c.tenant_id, suppressions.c.address).in_(sorted(asked))
-            )
-        )
-    )
+    asked: dict[int, list[str]] = defaultdict(list)
+    for each in loaded:
+        asked[each.tenant_id] += (address.lower() for address in each.recipients)
+    listed = {
+        (tenant_id, address)
+        for tenant_id, addresses in asked.items()
+        for address in suppressed(db, tenant_id, addresses)
+    }
     if not listed:
         return list(loaded)
     kept: list[Delivery] = []

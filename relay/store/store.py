@@ -15,9 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from relay import log
 from relay.errors import Kind, Problem
 from relay.sealing import MasterKey, Sealer
-from relay.store import database, directory
-from relay.store.directory import HotSuppressions
+from relay.store import database, suppressions
+from relay.store.directory.installation import establish
 from relay.store.listing import sealed_parts
+from relay.store.suppressions import HotSuppressions, Suppression
 from relay.store.writer import Item, Rank, Result, TaskWriter, ThreadWriter, Write, Writer
 
 Answer = TypeVar("Answer")
@@ -34,11 +35,16 @@ class Store:
         self.sealer = sealer
         self._locks: AsyncConnection | None = None
         self._owned: set[str] = set()
+        self._turn = asyncio.Lock()
         self.is_alone = hot is not None
 
     async def write(self, write: Write[Item, Result], item: Item, rank: Rank, size: int = 0) -> Result:
         """See Writer.write."""
         return await self._writer.write(write, item, rank, size)
+
+    async def change(self, change: Callable[[Connection], Answer]) -> Answer:
+        """Make one change of the directory, in a transaction with whatever else waits. Raises what it raises."""
+        return await self._writer.write(_each, change, Rank.MANAGE)
 
     def hold_locks_on(self, connection: AsyncConnection) -> None:
         """PostgreSQL: the connection whose session keeps this process's locks."""
@@ -56,10 +62,10 @@ class Store:
             log.trouble("store.read_failed", exc)
             raise Problem(Kind.INTERNAL) from exc
 
-    async def suppressed(self, tenant_id: int, addresses: Sequence[str]) -> dict[str, directory.Suppression]:
+    async def suppressed(self, tenant_id: int, addresses: Sequence[str]) -> dict[str, Suppression]:
         """Which lower-case addresses are on a tenant's list. On SQLite direct: a thread costs a hundredfold."""
         if self._hot is None:
-            return await self.read(lambda db: directory.suppressed(db, tenant_id, addresses))
+            return await self.read(lambda db: suppressions.suppressed(db, tenant_id, addresses))
         return self._hot.find(tenant_id, addresses)
 
     async def content(self, message_id: int, wrapped_key: bytes) -> bytes:
@@ -73,25 +79,35 @@ class Store:
         """Whether this process alone does `name`: on SQLite always, on PostgreSQL by an advisory lock kept open."""
         if self._locks is None:
             return True
+        async with self._turn:  # a connection takes one question at a time
+            self._locks = await self._locked(self._locks, name)
+        return name in self._owned
+
+    async def _locked(self, locks: AsyncConnection, name: str) -> AsyncConnection:
+        """Try for a lock. Returns the connection that keeps those there are: another one, if that was lost."""
         try:
-            if self._locks.closed or self._locks.invalidated:
+            if locks.closed or locks.invalidated:
                 self._owned.clear()
-                self._locks = await self._engine.connect()
-            await self._locks.execute(select(1))  # a lost connection has lost its locks
+                locks = await self._engine.connect()
+            await locks.execute(select(1))  # a lost connection has lost its locks
             if name not in self._owned:
                 lock = func.pg_try_advisory_lock(func.hashtextextended(f"relay {name}", 0))
-                if (await self._locks.execute(select(lock))).scalar_one():
+                if (await locks.execute(select(lock))).scalar_one():
                     self._owned.add(name)
-            await self._locks.commit()
+            await locks.commit()
         except DBAPIError as exc:
             log.trouble("store.locks_lost", exc)
             self._owned.clear()
-            await self._locks.invalidate()
-        return name in self._owned
+            await locks.invalidate()
+        return locks
 
     async def truncate_log(self) -> bool:
         """SQLite: empty the write-ahead log (design: privacy). True where it is empty now, or there is none."""
         return await self._writer.truncate_log() if isinstance(self._writer, ThreadWriter) else True
+
+
+def _each(db: Connection, items: Sequence[Callable[[Connection], Answer]]) -> Sequence[Answer]:
+    return [item(db) for item in items]
 
 
 @asynccontextmanager
@@ -110,7 +126,7 @@ async def open_store(url: URL, master: MasterKey) -> AsyncIterator[Store]:
             database.migrate_sqlite(url)
             writing = database.writing_engine(url)
             with writing.begin() as db:
-                sealer = directory.establish(db, master)
+                sealer = establish(db, master)
             reading = database.reading_engine(url)
             stack.callback(reading.dispose)
             hot = HotSuppressions(reading)
@@ -123,7 +139,7 @@ async def open_store(url: URL, master: MasterKey) -> AsyncIterator[Store]:
             if not is_current:
                 raise database.StoreError("the database's schema is older than this Relay: run `relay migrate` first")
             async with engine.begin() as connection:
-                sealer = await connection.run_sync(directory.establish, master)
+                sealer = await connection.run_sync(establish, master)
             writer = TaskWriter(engine)
         store = Store(writer, engine, hot, sealer)
         if not store.is_alone:

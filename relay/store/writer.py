@@ -41,7 +41,8 @@ class Rank(IntEnum):
 
     SETTLE = 0
     ACCEPT = 1
-    SWEEP = 2
+    MANAGE = 2
+    SWEEP = 3
 
 
 @dataclass(slots=True, eq=False)

@@ -86,7 +86,7 @@ def test_check_of_a_good_file(tmp_path: Path) -> None:
     file.write_text(GOOD)
     ended = relay_check(file)
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout == f"{file} is fine: 1 SES accounts, 1 domains\n"
+    assert ended.stdout == f"{file} is fine: 1 SES accounts, 1 domains, 0 tenants, 0 keys, 0 plans\n"
 
 
 # -- secrets ---------------------------------------------------------------------------------------------------------

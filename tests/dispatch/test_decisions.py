@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from relay.delivery import Delivery, OnUnknown, RetryPolicy, State
 from relay.dispatch.pacing import Pace
-from relay.dispatch.stops import ACCOUNT, SICK_AFTER, Stops
-from relay.errors import Kind
+from relay.dispatch.stops import SICK_AFTER, Stops
+from relay.errors import Kind, Problem
 from relay.message import Mode, Stream
+from relay.routing.standing import ACCOUNT
 
 NOW = 1_800_000_000_000
 POLICY = RetryPolicy(jitter=lambda: 0.0)
@@ -217,7 +218,7 @@ def test_waits_double_up_to_their_longest() -> None:
         now = stops.opens("x.example") or 0.0
         stops.begin_probe(ACCOUNT)
         stops.hold(ACCOUNT, Kind.SES_DENIED, "why", now)
-    stop = stops.of("x.example")
+    stop = stops.stop_of("x.example")
     assert stop is not None
     assert stop.wait == 900
 
@@ -245,3 +246,23 @@ def test_an_account_that_is_stopped_is_probed_before_its_domains() -> None:
     stops.hold(ACCOUNT, Kind.SES_QUOTA, "why", 0.0)
     assert stops.due(100.0) == []  # the domain's time has come, the account's has not
     assert stops.due(901.0) == [ACCOUNT]
+
+
+def test_what_the_directory_closes_stays_closed_whatever_ses_says() -> None:
+    stops = Stops()
+    suspended = Problem(Kind.SUSPENDED, "since today")
+    stops.close({"x.example": suspended})
+    stops.hold("x.example", Kind.SES_UNVERIFIED, "why", 0.0)
+    assert not stops.is_open("x.example")
+    assert stops.is_open("y.example")
+    assert stops.of("x.example") == (Kind.SUSPENDED, "since today")
+    assert stops.opens("x.example") is None  # nobody probes it
+    assert stops.due(10_000.0) == []
+    assert stops.succeeded("x.example") == []
+    stops.close({ACCOUNT: Problem(Kind.SES_PAUSED, "by hand")})
+    assert not stops.is_open("y.example")
+    assert stops.due(10_000.0) == []
+    stops.close({})
+    assert stops.is_open("y.example")
+    assert stops.of("x.example") == (Kind.SES_UNVERIFIED, "why")  # SES's own stop was there all the time
+    assert stops.due(10_000.0) == ["x.example"]

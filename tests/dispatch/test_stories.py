@@ -94,7 +94,8 @@ def test_what_ses_refuses_fails_with_its_words(world: World) -> None:
 
 def test_an_unverified_domain_is_held_and_its_neighbour_on_the_account_is_not(world: World) -> None:
     held = send(world, "app@second.example")  # the account has no such identity
-    delivery = wait_for(lambda: (found := becomes(world, held, "queued"))["attempts"] and found)
+    delivery = wait_for(lambda: (found := becomes(world, held, "held"))["attempts"] and found)
+    assert look(world, held)["held"]["reason"] == "ses_unverified"  # though its row has not moved
     assert (delivery["failures"], delivery["reason"]) == (0, "ses_unverified")
     becomes(world, send(world, "app@byoc.example"), "sent")
     faults = world.call("GET", "/readyz").json["faults"]

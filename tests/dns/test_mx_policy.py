@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from relay.config import MxPolicy, OnTrouble
+from relay.config import OnTrouble
+from relay.declared import MxPolicy
 from relay.dns import MailExchange, Resolver
 from relay.errors import Kind, Problem
 from relay.routing.mx import MxCheck, decide

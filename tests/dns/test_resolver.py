@@ -224,7 +224,7 @@ class TestSharing:
             assert set(ask(resolver, *(f"d{n}.test" for n in range(500)))) == {ACCEPTS}
 
     def test_our_own_crowd_is_no_silence(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("relay.dns.MOST_AT_ONCE", 1)
+        monkeypatch.setattr("relay.dns.resolver.MOST_AT_ONCE", 1)
         with DnsServer(otherwise=SILENT) as server:
             assert set(ask(impatient(server), *(f"d{n}.test" for n in range(10)))) == {TROUBLE}
             assert server.asked[".", "NS"] == 0  # only the first one was heard to be silent

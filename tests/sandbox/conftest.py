@@ -35,14 +35,22 @@ class World:
         self.http = http
         self._stack = stack
 
-    async def client(self, service: str, account: str = "operator", **options: Any) -> Any:
+    async def client(
+        self,
+        service: str,
+        account: str = "operator",
+        region: str = "eu-west-1",
+        token: str | None = None,
+        **options: Any,
+    ) -> Any:
         config = AioConfig(retries={"total_max_attempts": 1, "mode": "standard"}, **options)
         context = _SESSION.create_client(
             service,
-            region_name="eu-west-1",
+            region_name=region,
             endpoint_url=self.url,
             aws_access_key_id=account,
             aws_secret_access_key="any",
+            aws_session_token=token,
             config=config,
         )
         return await self._stack.enter_async_context(context)
@@ -70,11 +78,15 @@ Story = Callable[[World], Awaitable[None]]
 def play() -> Callable[..., None]:
     """Run a story; the sandbox lives as long as it."""
 
-    async def whole(story: Story, accounts: Sequence[Account]) -> None:
-        async with running(accounts) as sandbox, contextlib.AsyncExitStack() as stack, aiohttp.ClientSession() as http:
+    async def whole(story: Story, accounts: Sequence[Account], nameserver: str | None) -> None:
+        async with (
+            running(accounts, nameserver=nameserver) as sandbox,
+            contextlib.AsyncExitStack() as stack,
+            aiohttp.ClientSession() as http,
+        ):
             await story(World(sandbox, stack, http))
 
-    return lambda story, accounts=ACCOUNTS: asyncio.run(whole(story, accounts))
+    return lambda story, accounts=ACCOUNTS, nameserver=None: asyncio.run(whole(story, accounts, nameserver))
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
-from relay.sandbox.faults import BadScript, read_script
+from relay.sandbox import rest, sqs
+from relay.sandbox.faults import OPERATIONS, BadScript, read_script
 
 
 @pytest.mark.parametrize(
@@ -195,3 +196,22 @@ def test_bad_scripts(body: bytes, places: list[str]) -> None:
     with pytest.raises(BadScript) as bad:
         read_script(body, {"operator"})
     assert [fault.partition(":")[0] for fault in bad.value.faults] == places
+
+
+def test_every_operation_can_be_scripted() -> None:
+    assert {operation.name for operation in rest.OPERATIONS} | set(sqs.OPERATIONS) == OPERATIONS
+
+
+def test_identities_meet_faults_too(play: Any) -> None:
+    async def story(world: Any) -> None:
+        ses = await world.client("sesv2")
+        await world.script(operation="CreateEmailIdentity", fault="accept_then_close")
+        await world.script(operation="ListSuppressedDestinations", fault={"error": "TooManyRequestsException"})
+        with pytest.raises(ConnectionClosedError):
+            await ses.create_email_identity(EmailIdentity="new.example")
+        with pytest.raises(ses.exceptions.AlreadyExistsException):
+            await ses.create_email_identity(EmailIdentity="new.example")
+        with pytest.raises(ses.exceptions.TooManyRequestsException):
+            await ses.list_suppressed_destinations()
+
+    play(story)

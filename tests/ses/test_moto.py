@@ -19,7 +19,7 @@ from typing import Any
 import boto3
 import pytest
 
-from relay.store.directory import Permission
+from relay.declared import Permission
 from tests import processes
 from tests.faults.load import counted_duplicates
 from tests.processes import free_ports, get, wait_until

@@ -12,8 +12,9 @@ from sqlalchemy.engine import URL
 from relay.delivery import State
 from relay.message import Address, Addressee, Ids, Mode, Stream, new_public_id
 from relay.sealing import MasterKey
-from relay.store import database, directory
+from relay.store import database
 from relay.store.clock import milliseconds, now_ms
+from relay.store.directory import installation
 from relay.store.queue import NewDelivery, NewMessage, accept
 from relay.store.store import Store, open_store
 from relay.store.writer import Rank
@@ -30,7 +31,7 @@ def play(url: URL, story: Callable[[Store, int], Awaitable[T]]) -> T:
         if not database.is_sqlite(url):
             await database.migrate_postgresql(url)
         async with open_store(url, MASTER) as store:
-            return await story(store, await store.read(directory.default_tenant))
+            return await story(store, await store.read(installation.default_tenant))
 
     return asyncio.run(whole())
 
@@ -75,6 +76,7 @@ def message(
         wrapped_key=wrapped,
         parts=tuple(parts),
         keep_until=None if keep_for is None else at + milliseconds(keep_for),
+        due_at=at,
         state=state,
         deliveries=tuple(
             NewDelivery(IDS.next(), tuple(addressee(each) for each in group))

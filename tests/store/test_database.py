@@ -14,8 +14,9 @@ from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 
 from relay.sealing import MasterKey, SealingError
-from relay.store import database, directory, schema
+from relay.store import database, schema
 from relay.store.database import StoreError
+from relay.store.directory import installation
 from relay.store.store import Store
 from tests import databases
 from tests.store.stories import MASTER, play
@@ -77,7 +78,7 @@ def test_an_upgrade_backs_up_first(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     path = database.sqlite_path(url)
     assert list(tmp_path.glob("*.backup")) == []  # nothing to lose yet
     with sqlite3.connect(path) as db:
-        db.execute("insert into tenants values (1, 'kept', 0)")
+        db.execute("insert into blocks values ('192.0.2.1', 'kept', 10, 0, 1)")
     db.close()
     # A file as an older version would have left it: everything there, the last step not yet taken.
     monkeypatch.setattr(database, "check_revision", lambda db: False)
@@ -86,7 +87,7 @@ def test_an_upgrade_backs_up_first(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     (backup,) = tmp_path.glob("*.backup")
     assert backup.stat().st_mode & 0o077 == 0
     copy = sqlite3.connect(backup)
-    assert copy.execute("select name from tenants").fetchall() == [("kept",)]
+    assert copy.execute("select prefix from blocks").fetchall() == [("kept",)]
     copy.close()
 
 
@@ -108,8 +109,8 @@ def test_another_master_key_is_refused(url: URL) -> None:
     async def story(store: Store, tenant: int) -> None:
         def try_other(db: Connection) -> None:
             with pytest.raises(SealingError, match="not the one this database was made with"):
-                directory.establish(db, MasterKey(b"x" * 32))
-            directory.establish(db, MASTER)
+                installation.establish(db, MasterKey(b"x" * 32))
+            installation.establish(db, MASTER)
 
         await store.read(try_other)
 

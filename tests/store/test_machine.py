@@ -16,8 +16,9 @@ from relay.delivery import MOVES, Delivery, OnUnknown, RetryPolicy, Settlement, 
 from relay.errors import Kind, Problem
 from relay.message import Mode, Stream
 from relay.sealing import MasterKey
-from relay.store import directory, hand, schema, sweeping
+from relay.store import hand, schema, sweeping
 from relay.store.clock import now_ms
+from relay.store.directory import installation
 from relay.store.queue import Order, accept, take
 from relay.store.settling import settle
 from tests.store.stories import message
@@ -31,7 +32,7 @@ class Sealing:
     """Stands where a store would: only its sealer is asked for."""
 
     def __init__(self, db: Connection) -> None:
-        self.sealer = directory.establish(db, MASTER)
+        self.sealer = installation.establish(db, MASTER)
 
 
 def memory() -> Engine:
@@ -51,7 +52,7 @@ class Machine:
     def __init__(self, db: Connection) -> None:
         self.db = db
         self.sealing = Sealing(db)
-        self.tenant = directory.default_tenant(db)
+        self.tenant = installation.default_tenant(db)
         self.attempts: list[Delivery] = []
         self.seen: dict[int, tuple[State, int]] = {}
 

@@ -15,10 +15,11 @@ from relay.message import Mode, Stream
 from relay.sealing import SealingError
 from relay.store import hand, listing, schema, sweeping
 from relay.store.clock import milliseconds, now_ms
-from relay.store.directory import suppress
+from relay.store.directory.audit import Actor
 from relay.store.queue import Order, take
 from relay.store.settling import Settled, settle
 from relay.store.store import Store, open_store
+from relay.store.suppressions import Entry, suppress
 from relay.store.writer import Rank
 from tests.store.stories import MASTER, message, play, put
 
@@ -197,7 +198,11 @@ def test_who_was_suppressed_while_waiting_gets_nothing(url: URL) -> None:
     async def story(store: Store, tenant: int) -> None:
         partly = await put(store, message(store, tenant, ("Ana@dest.example", "bo@dest.example")))
         wholly = await put(store, message(store, tenant, ("ANA@dest.example",)))
-        await store.write(lambda db, items: [suppress(db, "ana@dest.example", "bounce")], None, Rank.ACCEPT)
+        await store.write(
+            lambda db, items: [suppress(db, Actor("test"), tenant, Entry("ana@dest.example", "bounce"))],
+            None,
+            Rank.ACCEPT,
+        )
         (delivery,) = await take_some(store)
         assert delivery.recipients == ("bo@dest.example",)
         assert (await look(store, wholly.public_id)).state == "failed"

@@ -1,41 +1,39 @@
-"""Asks the DNS one thing: does this domain take mail? Decides nothing about the recipient."""
+"""Asks the DNS what it says of a domain: whether it takes mail, which records it holds. Decides nothing from that."""
 
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
-from typing import NamedTuple
+from typing import TypeVar
 
 import dns.asyncresolver
-import dns.exception
-import dns.message
 import dns.name
-import dns.nameserver
-import dns.rcode
 import dns.rdatatype
-import dns.resolver
 from dns.rdtypes.ANY.MX import MX
 
 from relay import log
-from relay.config import nameserver
+from relay.dns.breaker import Breaker
+from relay.dns.question import CONTROL_SHARE, Silence, name_of, question, recursive
+from relay.dns.records import RecordType, as_text
+
+Found = TypeVar("Found")
 
 # Seconds an answer is kept. A refusal is final for its sender, so someone who has just put a zone right must not wait
 # for the hours its SOA may ask for (RFC 2308 section 5 lets us keep it for less).
 SHORTEST_TTL = 1
 LONGEST_TTL = 86_400
 LONGEST_NEGATIVE_TTL = 900
-NO_SOA_TTL = 30  # RFC 2308 section 5: without an SOA nobody said how long "nothing" holds
 # A domain whose own servers are broken is left alone this long (RFC 9520 section 3.2), or each of its mails costs 2 s.
 TROUBLE_TTL = 30
 CACHE_ENTRIES = 20_000  # a few MB
 MOST_AT_ONCE = 100  # each question is a socket, and the edges need theirs
+MOST_RECORDS_AT_ONCE = 25  # of these; mail waits for the others, and checks of a hundred dead domains must not stop it
 
 # A resolver that hangs on a domain whose servers are dead looks like a resolver that is dead itself: both say nothing.
 # So silence only counts here, three in a row being more than a lost datagram, and then the resolver is asked what
@@ -43,11 +41,7 @@ MOST_AT_ONCE = 100  # each question is a socket, and the edges need theirs
 # cut off from the world all the same, so its word is taken only if a real question was answered in the last minute.
 SILENCES = 3
 CONTROL = (dns.name.root, dns.rdatatype.NS)
-CONTROL_SHARE = 0.25
 CONTROL_TRUST = 60.0  # seconds
-# Seconds without lookups: at most one mail in 30 s, and soon one in 5 min, pays for finding out that nothing changed.
-FIRST_PAUSE = 30.0
-LONGEST_PAUSE = 300.0
 
 
 class MailExchange(Enum):
@@ -63,7 +57,7 @@ class Resolver:
     """Looks up domains through recursive resolvers: caches, asks once for many, leaves a dead resolver alone.
 
     `nameservers` are `IP`, `IP:port` or `[IPv6]:port`; None means those in `resolv_conf`, read once. With none at all,
-    every answer is TROUBLE. `timeout` is the budget of one `mail_exchange`, however many questions that takes.
+    every answer is TROUBLE. `timeout` is the budget of one call, however many questions that takes.
     `clock` gives monotonic seconds. Raises ValueError for a nameserver that is not written so.
     """
 
@@ -77,13 +71,14 @@ class Resolver:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._timeout = timeout.total_seconds()
-        self._stub = _stub(nameservers, resolv_conf, self._timeout)
+        self._stub = recursive(nameservers, resolv_conf, self._timeout)
         self._clock = clock
         self._cache = _Cache(cache_entries)
-        self._breaker = _Breaker()
+        self._breaker = Breaker()
         self._answered_at = clock()
         self._asking: dict[str, asyncio.Task[MailExchange]] = {}
         self._slots = asyncio.Semaphore(MOST_AT_ONCE)
+        self._record_slots = asyncio.Semaphore(MOST_RECORDS_AT_ONCE)
         self._doubting = asyncio.Lock()
         if not self._stub.nameservers:
             log.trouble("dns.not_configured")
@@ -94,38 +89,66 @@ class Resolver:
             return MailExchange.TROUBLE
         if known := self._cache.recall(domain, self._clock()):
             return known
-        question = self._asking.get(domain)
-        if question is None:
-            name = _name(domain)
+        asking = self._asking.get(domain)
+        if asking is None:
+            name = name_of(domain)
             if name is None:
                 return MailExchange.NONE
             if not self._breaker.lets_through(self._clock()):
                 return MailExchange.TROUBLE
-            question = asyncio.create_task(self._ask(domain, name), name="mail_exchange")
-            self._asking[domain] = question
-            question.add_done_callback(lambda _: self._asking.pop(domain, None))
+            asking = asyncio.create_task(self._ask(domain, name), name="mail_exchange")
+            self._asking[domain] = asking
+            asking.add_done_callback(lambda _: self._asking.pop(domain, None))
         # Shielded: others wait for the same answer, and the next mail will want it.
-        return await asyncio.shield(question)
+        return await asyncio.shield(asking)
+
+    async def records(self, domain: str, kind: RecordType) -> tuple[str, ...] | None:
+        """What `domain` (lower-case A-labels) holds of that type now, as text; empty for nothing, None for trouble.
+
+        Asked anew each time: who has just published a record wants it seen. A CNAME is followed to the others.
+        `timeout` begins when it is this question's turn.
+        """
+        if not self._stub.nameservers:
+            return None
+        name = name_of(domain)
+        if name is None:
+            return ()
+        async with self._record_slots:
+            if not self._breaker.lets_through(self._clock()):
+                return None
+            with suppress(TimeoutError, Silence):
+                answer = await self._heard(lambda: question(self._stub, name, kind.rdtype))
+                return None if answer is None else as_text(answer.records)
+        return None
 
     async def close(self) -> None:
         """Let the questions in hand end: at most one `timeout`."""
         await asyncio.gather(*self._asking.values(), return_exceptions=True)
 
     async def _ask(self, domain: str, name: dns.name.Name) -> MailExchange:
+        try:
+            found, ttl = await self._heard(lambda: _look_up(self._stub, name))
+        except TimeoutError:
+            return MailExchange.TROUBLE
+        except Silence:
+            found, ttl = MailExchange.TROUBLE, TROUBLE_TTL
+        self._cache.keep(domain, found, self._clock() + ttl)
+        return found
+
+    async def _heard(self, ask: Callable[[], Awaitable[Found]]) -> Found:
+        """What was answered in time. Raises Silence, and TimeoutError if the time went by in our own queue."""
         openings, is_crowded = self._breaker.openings, self._slots.locked()
         try:
             async with asyncio.timeout(self._timeout * (1 - CONTROL_SHARE)), self._slots:
-                found, ttl = await _look_up(self._stub, name)
-        except (TimeoutError, _Silence):
+                found = await ask()
+        except (TimeoutError, Silence) as exc:
             if is_crowded:
-                return MailExchange.TROUBLE  # its time went by in our own queue, which says nothing about the resolver
-            found, ttl = MailExchange.TROUBLE, TROUBLE_TTL
+                raise TimeoutError from exc  # which says nothing about the resolver
             self._breaker.silences += 1
             await self._doubt(openings)
-        else:
-            self._answered_at = self._clock()
-            self._close_breaker()
-        self._cache.keep(domain, found, self._clock() + ttl)
+            raise Silence from exc
+        self._answered_at = self._clock()
+        self._close_breaker()
         return found
 
     async def _doubt(self, openings: int) -> None:
@@ -140,9 +163,9 @@ class Resolver:
                 log.trouble("dns.silent", pause_seconds=self._breaker.open(self._clock()))
 
     async def _is_answering(self) -> bool:
-        with suppress(TimeoutError, _Silence):
+        with suppress(TimeoutError, Silence):
             async with asyncio.timeout(self._timeout * CONTROL_SHARE):
-                await _question(self._stub, *CONTROL)
+                await question(self._stub, *CONTROL)
                 return True
         return False
 
@@ -172,61 +195,11 @@ class _Cache:
             self._found.popitem(last=False)
 
 
-class _Breaker:
-    """When to leave a silent resolver alone. Pauses double; after each, one question goes through as a probe.
-
-    Only silence counts, and REFUSED: this resolver does not serve us. SERVFAIL is an answer, and says that one domain
-    is broken; it must not blind us to the others.
-    """
-
-    def __init__(self) -> None:
-        self.silences = 0  # in a row
-        self.openings = 0
-        self._pause = 0.0
-        self._until = -math.inf
-
-    def lets_through(self, now: float) -> bool:
-        if now < self._until:
-            return False
-        self._until = now + self._pause  # who comes now is the probe, and the others wait for what it finds
-        return True
-
-    def open(self, now: float) -> float:
-        """Returns the seconds until the next probe."""
-        self.openings += 1
-        self._pause = min(max(FIRST_PAUSE, 2 * self._pause), LONGEST_PAUSE)
-        self._until = now + self._pause
-        return self._pause
-
-    def close(self) -> bool:
-        """Begin anew. Returns whether it was open."""
-        was_open = self._pause > 0
-        self.silences, self._pause, self._until = 0, 0.0, -math.inf
-        return was_open
-
-
-class _Silence(Exception):
-    """No resolver gave an answer, or all refused to."""
-
-
-class _Answer(NamedTuple):
-    records: Sequence[object]
-    is_name_unknown: bool
-    ttl: float
-
-
-def _name(domain: str) -> dns.name.Name | None:
-    try:
-        return dns.name.from_text(domain)
-    except (dns.exception.DNSException, ValueError):
-        return None  # an empty or a too long label, or too many: no such name can exist (RFC 1035 section 2.3.4)
-
-
 async def _look_up(stub: dns.asyncresolver.Resolver, name: dns.name.Name) -> tuple[MailExchange, float]:
     """What holds, and for how many seconds. One question after the other: most domains need the first only."""
     ttl: float = LONGEST_TTL
     for rdtype in (dns.rdatatype.MX, dns.rdatatype.A, dns.rdatatype.AAAA):
-        answer = await _question(stub, name, rdtype)
+        answer = await question(stub, name, rdtype)
         if answer is None:
             return MailExchange.TROUBLE, TROUBLE_TTL
         ttl = max(SHORTEST_TTL, min(ttl, answer.ttl))
@@ -242,41 +215,3 @@ def _exchange(records: Sequence[object]) -> MailExchange:
     if all(isinstance(record, MX) and record.exchange == dns.name.root for record in records):
         return MailExchange.NULL_MX
     return MailExchange.ACCEPTS
-
-
-async def _question(
-    stub: dns.asyncresolver.Resolver, name: dns.name.Name, rdtype: dns.rdatatype.RdataType
-) -> _Answer | None:
-    """One answer, CNAMEs followed, over TCP if it was cut. None: answered, but to no use. Raises _Silence."""
-    try:
-        answer = await stub.resolve(name, rdtype, raise_on_no_answer=False)
-        response, chain = answer.response, answer.chaining_result
-    except dns.resolver.NXDOMAIN as exc:
-        response = exc.kwargs["responses"][name]
-        chain = response.resolve_chaining()
-    except dns.exception.DNSException as exc:
-        replies: list[dns.message.Message | None] = [error[4] for error in exc.kwargs.get("errors", ())]
-        if any(reply is not None and reply.rcode() != dns.rcode.REFUSED for reply in replies):
-            return None
-        raise _Silence from exc
-    is_name_unknown = response.rcode() == dns.rcode.NXDOMAIN
-    authority = {rrset.rdtype for rrset in response.authority}
-    if chain.answer is not None or dns.rdatatype.SOA in authority:
-        return _Answer(list(chain.answer or ()), is_name_unknown, chain.minimum_ttl)
-    if dns.rdatatype.NS in authority and not is_name_unknown:
-        raise _Silence  # a referral (RFC 2308 section 2.2): this server looks nothing up for us
-    return _Answer((), is_name_unknown, NO_SOA_TTL)
-
-
-def _stub(nameservers: Sequence[str] | None, resolv_conf: Path, timeout: float) -> dns.asyncresolver.Resolver:
-    """dnspython's resolver. It has no nameservers when none are configured."""
-    stub = dns.asyncresolver.Resolver(configure=False)
-    if nameservers is None:
-        with suppress(dns.exception.DNSException, OSError, ValueError):
-            stub.read_resolv_conf(str(resolv_conf))
-    else:
-        stub.nameservers = [dns.nameserver.Do53Nameserver(*nameserver(entry)) for entry in nameservers]
-    stub.lifetime = timeout
-    stub.timeout = timeout * (1 - CONTROL_SHARE) / max(2, len(stub.nameservers))  # each is tried, a single one twice
-    stub.use_edns(0, 0, 1232)  # a larger datagram may be fragmented and lost; a larger answer comes over TCP
-    return stub

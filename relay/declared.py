@@ -1,0 +1,227 @@
+"""What the configuration file, the API and commands may say of a tenant, an SES account, a domain and a key."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import Enum
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime, Field, PlainSerializer, model_validator
+
+from relay.message import Mode, Stream
+from relay.values import Domain, Email, Label, LocalPath, Name, Paragraph, Secret, Section, Span, Yes
+
+DEFAULT_TENANT = "default"
+
+
+class TenantStatus(Enum):
+    """Whether a tenant may send at all."""
+
+    ACTIVE = "active"
+    SUSPENDED = "suspended"
+
+
+class Approval(Enum):
+    """Whether a tenant may send through the operator's accounts."""
+
+    NONE = "none"  # it never asked
+    REQUESTED = "requested"
+    APPROVED = "approved"
+    DECLINED = "declined"
+
+
+class DomainStatus(Enum):
+    """Whether a domain may send: only a verified one may."""
+
+    PENDING = "pending"
+    VERIFIED = "verified"
+    FAILED = "failed"  # it was verified and is no longer, or was not in time
+
+
+class Permission(Enum):
+    """What a key may do. Each includes the one before."""
+
+    SEND_ONLY = "send_only"
+    FULL = "full"
+    ADMIN = "admin"
+
+    def includes(self, other: Permission) -> bool:
+        order = list(Permission)
+        return order.index(self) >= order.index(other)
+
+
+class MxPolicy(Enum):
+    """What a tenant wants to happen with a recipient whose domain takes no mail."""
+
+    ENFORCE = "enforce"  # refuse it
+    WARN = "warn"  # take it, and say so
+    OFF = "off"  # never look
+
+
+# -- tenants ---------------------------------------------------------------------------------------------------------
+
+
+def _written(span: timedelta | None) -> str | None:
+    return None if span is None else f"{int(span.total_seconds())}s"
+
+
+class TenantSettings(Section):
+    """What a tenant wants otherwise than the installation. `None`: as the installation has it."""
+
+    mx_policy: MxPolicy | None = None
+    track_opens: Yes = False
+    track_clicks: Yes = False
+    # How long the content of its shared mail is kept.
+    retention_content: Annotated[Span | None, PlainSerializer(_written)] = None
+    store_content: Yes = True  # False: as if retention_content were 0
+
+
+class TenantFields(Section):
+    """A tenant."""
+
+    plan: Name | None = None
+    tier: Name | None = None
+    contact: Email | None = None
+    settings: TenantSettings = TenantSettings()
+
+
+class Application(Section):
+    """What a tenant says when it asks to send through the operator's accounts."""
+
+    use_case: Paragraph
+    company: Label
+    website: Label
+    expected_volume: Annotated[int, Field(ge=1, le=10**9)]  # recipients a month
+
+
+# -- SES accounts ----------------------------------------------------------------------------------------------------
+
+
+class Credentials(Section):
+    """Static keys, a profile, or a role to assume. None: the AWS default chain (environment, files, instance role)."""
+
+    access_key_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,128}$")] | None = None
+    secret_access_key: Secret | None = None
+    profile: Label | None = None
+    role_arn: Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/[A-Za-z0-9_+=,.@/-]{1,512}$")] | None = (
+        None
+    )
+
+    @model_validator(mode="after")
+    def _is_one_sort(self) -> Credentials:
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            raise ValueError("access_key_id and secret_access_key go together")
+        if sum(each is not None for each in (self.profile, self.access_key_id, self.role_arn)) > 1:
+            raise ValueError("give a profile, an access key or a role, not several of them")
+        return self
+
+
+class Egress(Section):
+    """How calls leave for AWS."""
+
+    proxy: Annotated[str, Field(pattern=r"^https?://[^/\s@]+/?$")] | None = None
+    ca_bundle: LocalPath | None = None
+
+
+Endpoint = Annotated[str, Field(pattern=r"^https?://[^/\s@]+/?$")]
+Rate = Annotated[float, Field(gt=0, le=100_000)]
+Concurrency = Annotated[int, Field(ge=1, le=1000)]
+
+
+class AccountFields(Section):
+    """An SES account. `tenant` None: the operator's own. `rate` is recipients a second until SES says its own."""
+
+    region: Annotated[str, Field(pattern=r"^[a-z]{2}(-[a-z]+)+-\d+$")]
+    tenant: Name | None = None
+    credentials: Credentials = Credentials()
+    endpoint_url: Endpoint | None = None
+    egress: Egress = Egress()
+    rate: Rate = 1.0
+    concurrency: Concurrency | None = None
+
+
+class AccountChange(Section):
+    """What may change of an SES account. What is not named stays."""
+
+    credentials: Credentials = Credentials()
+    endpoint_url: Endpoint | None = None
+    egress: Egress = Egress()
+    rate: Rate = 1.0
+    concurrency: Concurrency | None = None
+
+
+# -- domains ---------------------------------------------------------------------------------------------------------
+
+ConfigurationSet = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+ALL_STREAMS = tuple(Stream)
+
+
+def _each_once(streams: tuple[Stream, ...]) -> tuple[Stream, ...]:
+    if not streams:
+        raise ValueError("must name at least one stream")
+    return tuple(stream for stream in Stream if stream in streams)
+
+
+class DomainOptions(Section):
+    """What may be chosen, and changed, of a sender domain."""
+
+    include_subdomains: Yes = False
+    # The SES configuration set of every stream, and of single streams where they differ.
+    configuration_set: ConfigurationSet | None = None
+    configuration_sets: dict[Stream, ConfigurationSet] = {}
+    streams: Annotated[tuple[Stream, ...], AfterValidator(_each_once)] = ALL_STREAMS
+    default_sender: Email | None = None
+    ses_tenant: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
+
+    @property
+    def sets(self) -> dict[Stream, str]:
+        """The configuration set of each stream that has one."""
+        every = dict.fromkeys(Stream, self.configuration_set) if self.configuration_set else {}
+        return {stream: name for stream, name in (every | self.configuration_sets).items() if name}
+
+
+class DomainFields(DomainOptions):
+    """A sender domain. `account` None: the one the mode and the tenant leave no choice about."""
+
+    mode: Mode
+    tenant: Name = DEFAULT_TENANT
+    account: Name | None = None
+    # The label of its MAIL FROM domain: send.example.com for example.com. None: SES's own.
+    mail_from: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")] | None = "send"
+
+
+class DomainChange(DomainOptions):
+    """What may change of a domain. What is not named stays; `mode` is here to be refused with the reason."""
+
+    mode: Mode | None = None
+    account: Name | None = None
+
+
+# -- keys ------------------------------------------------------------------------------------------------------------
+
+
+RequestRate = Annotated[int, Field(ge=1, le=1_000_000)]
+ImportedSecret = Annotated[Secret, Field(min_length=16, max_length=512)]
+
+
+class KeyOptions(Section):
+    """What may be chosen, and changed, of a key. `domains` None: every domain of its tenant."""
+
+    domains: Annotated[tuple[Domain, ...], Field(min_length=1, max_length=1000)] | None = None
+    rate_per_minute: RequestRate | None = None
+    expires_at: AwareDatetime | None = None
+
+
+class KeyFields(KeyOptions):
+    """An API key. `secret`: one that exists already, so that an application that moves here keeps it."""
+
+    name: Label
+    tenant: Name | None = None
+    permission: Permission = Permission.SEND_ONLY
+    secret: ImportedSecret | None = None
+
+
+class KeyChange(KeyOptions):
+    """What may change of a key."""
+
+    name: Label = ""

@@ -1,0 +1,42 @@
+"""The directory as a server holds it in memory: read whole, in one transaction, whenever it changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from relay.declared import DEFAULT_TENANT
+from relay.store.directory import accounts, domains, installation, keys, tenants
+from relay.store.directory.accounts import SesAccount
+from relay.store.directory.domains import SenderDomain
+from relay.store.directory.keys import ApiKey
+from relay.store.directory.tenants import Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything at one moment: tenants by id, accounts and domains by name, usable keys by hash."""
+
+    generation: int
+    tenants: Mapping[int, Tenant]
+    accounts: Mapping[str, SesAccount]
+    domains: Mapping[str, SenderDomain]
+    keys: Mapping[bytes, ApiKey] = field(repr=False)
+
+    @property
+    def default_tenant(self) -> Tenant:
+        return next(tenant for tenant in self.tenants.values() if tenant.name == DEFAULT_TENANT)
+
+
+def read(db: Connection) -> Snapshot:
+    """The generation first: what changes while we read shows in the next look."""
+    generation = installation.generation(db)
+    return Snapshot(
+        generation,
+        {tenant.id: tenant for tenant in tenants.every(db)},
+        {account.name: account for account in accounts.every(db)},
+        {domain.name: domain for domain in domains.every(db)},
+        {key.hash: key for key in keys.usable(db)},
+    )

@@ -1,0 +1,75 @@
+"""How a command looks at the database and leaves everything as it is: it makes no database, no schema and no key."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy import Connection, create_engine, select
+from sqlalchemy.pool import StaticPool
+
+from relay.sealing import KEY_SIZE, MasterKey, Sealer, SealingError
+from relay.settings import Settings
+from relay.store import database, files
+from relay.store.database import StoreError
+from relay.store.directory.installation import establish
+from relay.store.schema import installation, metadata
+
+Answer = TypeVar("Answer")
+
+
+def peek(settings: Settings, read: Callable[[Connection, Sealer], Answer]) -> Answer:
+    """Run `read`, beside a running server if there is one. Of an installation that is not there yet, it reads one that
+    is as new, in memory.
+
+    Raises StoreError, or SealingError where the master key is missing.
+    """
+    url = files.database_url(settings)
+
+    def run(db: Connection) -> Answer:
+        if not database.check_revision(db):
+            if database.revision_of(db) is not None:
+                raise StoreError("the database's schema is old: start the server, or run `relay migrate`, first")
+            return _of_a_new_one(read)
+        wrapped = db.scalar(select(installation.c.wrapped_key))
+        return _of_a_new_one(read) if wrapped is None else read(db, Sealer(_master_key(settings), wrapped))
+
+    if database.is_sqlite(url):
+        if not database.sqlite_path(url).exists():
+            return _of_a_new_one(read)
+        engine = database.reading_engine(url)
+        try:
+            with engine.connect() as db:
+                return run(db)
+        finally:
+            engine.dispose()
+
+    async def over_asyncpg() -> Answer:
+        engine = database.listing_engine(url)
+        try:
+            await database.reach(engine)
+            async with engine.connect() as db:
+                return await db.run_sync(run)
+        finally:
+            await engine.dispose()
+
+    return asyncio.run(over_asyncpg())
+
+
+def _of_a_new_one(read: Callable[[Connection, Sealer], Answer]) -> Answer:
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    try:
+        with engine.begin() as db:
+            metadata.create_all(db)
+            return read(db, establish(db, MasterKey(os.urandom(KEY_SIZE))))
+    finally:
+        engine.dispose()
+
+
+def _master_key(settings: Settings) -> MasterKey:
+    file = files.state_folder(settings) / "master.key"
+    if settings.master_key is None and not file.exists():
+        raise SealingError(f"{file}, the master key of this database, is missing: put back the copy of it")
+    return files.master_key(settings)
