@@ -18,7 +18,8 @@ WORD = 39  # octets in an RFC 2047 word, so that its line stays within 76
 LONGEST_PLAIN = 200  # characters of text that may stand as they are
 
 _PLAIN = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?)?")
-_ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")  # RFC 5322 section 3.2.3: needs no quotes in a phrase
+# RFC 5322 section 3.2.3: needs no quotes in a phrase. Two spaces in a row would be read as one.
+_ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _CONTROL = re.compile(r"[\0-\x1f\x7f]")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, func, select
 from sqlalchemy.engine import URL
@@ -36,6 +36,7 @@ class Store:
         self._locks: AsyncConnection | None = None
         self._owned: set[str] = set()
         self._turn = asyncio.Lock()
+        self._reads: set[asyncio.Task[Any]] = set()
         self.is_alone = hot is not None
 
     async def write(self, write: Write[Item, Result], item: Item, rank: Rank, size: int = 0) -> Result:
@@ -55,12 +56,28 @@ class Store:
 
         Raises Problem(INTERNAL) where the database does not answer, besides what `read` raises.
         """
+        reading = asyncio.create_task(self._read(read))
+        self._reads.add(reading)
+        reading.add_done_callback(self._ended)
+        # A reader that goes away in the middle would leave its connection to the garbage collector.
+        return await asyncio.shield(reading)
+
+    async def _read(self, read: Callable[[Connection], Answer]) -> Answer:
         try:
             async with asyncio.timeout(READ_TIMEOUT), self._engine.connect() as db:
                 return await db.run_sync(read)
         except (TimeoutError, OSError, DBAPIError) as exc:
             log.trouble("store.read_failed", exc)
             raise Problem(Kind.INTERNAL) from exc
+
+    def _ended(self, reading: asyncio.Task[Any]) -> None:
+        self._reads.discard(reading)
+        if not reading.cancelled():
+            reading.exception()  # its caller has seen it, or has gone
+
+    async def end_reads(self) -> None:
+        """Wait for reads whose callers have gone: 10 seconds at most."""
+        await asyncio.gather(*self._reads, return_exceptions=True)
 
     async def suppressed(self, tenant_id: int, addresses: Sequence[str]) -> dict[str, Suppression]:
         """Which lower-case addresses are on a tenant's list. On SQLite direct: a thread costs a hundredfold."""
@@ -147,5 +164,6 @@ async def open_store(url: URL, master: MasterKey) -> AsyncIterator[Store]:
         try:
             yield store
         finally:
+            await store.end_reads()
             await store.truncate_log()
             await writer.close()

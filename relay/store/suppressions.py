@@ -103,7 +103,7 @@ def suppressed(db: Connection, tenant_id: int, addresses: Sequence[str]) -> dict
 
 
 class HotSuppressions:
-    """SQLite: look-ups on the loop's own thread, by the driver itself: 5 us instead of 180 through an engine.
+    """SQLite: look-ups on the loop's own thread, by the driver itself: 11 us instead of 180 through an engine.
 
     Every statement reads and ends by itself, so that no snapshot is held and the log can be emptied.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -40,6 +41,8 @@ def run(folder: Path, *arguments: str, environment: dict[str, str] | None = None
 
     `started` is for those that are about the process itself.
     """
+    root, ours = logging.getLogger(), logging.getLogger("relay")
+    before = (root.handlers[:], root.level, ours.level, root.manager.disable)
     octets = stdin.encode() if isinstance(stdin, str) else stdin
     out, err = io.StringIO(), io.StringIO()
     code = 0
@@ -58,6 +61,9 @@ def run(folder: Path, *arguments: str, environment: dict[str, str] | None = None
             main()
         except SystemExit as exc:
             code = exc.code if isinstance(exc.code, int) else int(exc.code is not None)
+        finally:  # a command sets up the logging of its process, and this one has others to come
+            root.handlers[:], root.level, ours.level, root.manager.disable = before
+            root.manager._clear_cache()  # type: ignore[attr-defined]
     return Done(code, out.getvalue(), err.getvalue())
 
 
