@@ -23,6 +23,7 @@ from relay.http import emails, management
 from relay.http.state import State
 from relay.routing.rates import headers as rate_headers
 
+API = "/api/"  # below it every answer says how many requests are left
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -68,7 +69,8 @@ class _Conventions:
                 headers["x-request-id"] = request_id
                 headers.setdefault("cache-control", "no-store")
                 headers.setdefault("x-content-type-options", "nosniff")
-                if (allowed := scope["state"].get("allowed")) is not None:
+                if scope["path"].startswith(API):
+                    allowed = scope["state"].get("allowed") or _state(scope).stranger(Request(scope))
                     headers.update(rate_headers(allowed))
             await send(message)
 
@@ -78,6 +80,11 @@ class _Conventions:
             if is_answered:
                 raise
             await _on_fault(Request(scope), exc)(scope, receive, send_with_headers)
+
+
+def _state(scope: Scope) -> State:
+    state: State = scope["app"].state.relay
+    return state
 
 
 def refusal(problem: Problem, request_id: str) -> Response:

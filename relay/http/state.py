@@ -8,7 +8,7 @@ from typing import Literal
 
 from starlette.requests import Request
 
-from relay.errors import Kind, Problem
+from relay.errors import Kind
 from relay.http.requests import api_key
 from relay.management.desk import Desk
 from relay.metrics import Metrics
@@ -16,7 +16,7 @@ from relay.routing.door import Door
 from relay.routing.intake import Intake
 from relay.routing.limits import MemoryBudget
 from relay.routing.logins import origin
-from relay.routing.rates import Rates, rate_of, refusal
+from relay.routing.rates import Allowed, Rates, rate_of, refusal
 from relay.routing.senders import Credential
 from relay.store.store import Store
 
@@ -57,15 +57,8 @@ class State:
         known: Credential | None = getattr(request.state, "credential", None)
         if known is not None:
             return known
-        client = request.client.host if request.client else ""
-        is_sending = request.url.path.startswith(SENDING)
-        published = self.requests_per_minute if is_sending else self.management_requests_per_minute
-        try:
-            credential = self.door.authenticate(client, api_key(request))
-        except Problem:
-            # Counted, too, or the headers would say nothing; the answer is the same either way.
-            request.state.allowed = self.rates.hit("anonymous", origin(client), published)
-            raise
+        credential = self.door.authenticate(_client(request), api_key(request))
+        is_sending, published = self._published(request)
         # An API key is a key of one door: what it sends and what it manages are counted apart.
         key = credential.key
         assert key is not None  # `authenticate` knows no other credential
@@ -77,3 +70,17 @@ class State:
         if allowed.retry_after is not None:
             raise refusal(allowed)
         return credential
+
+    def stranger(self, request: Request) -> Allowed:
+        """Counts a request that nobody authenticated, so that its answer can say what is left; it refuses none."""
+        _, published = self._published(request)
+        return self.rates.hit("anonymous", origin(_client(request)), published)
+
+    def _published(self, request: Request) -> tuple[bool, int]:
+        """Whether a request is about sending, and how many of its sort a minute has where nobody says otherwise."""
+        is_sending = request.url.path.startswith(SENDING)
+        return is_sending, self.requests_per_minute if is_sending else self.management_requests_per_minute
+
+
+def _client(request: Request) -> str:
+    return request.client.host if request.client else ""

@@ -376,3 +376,16 @@ def test_headers_that_programs_read_stay_in_one_piece(world: World) -> None:
     assert world.call("POST", "/api/v1/emails", given(to="machine@one.test", headers=given_headers)).status == 202
     found = email.message_from_bytes(world.sent_to("machine@one.test")[0]["raw"])
     assert {name: found[name].replace("\r\n", "") for name in given_headers} == given_headers
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("GET", "/api/v1/nowhere", 404), ("PUT", "/api/v1/emails", 405), ("GET", "/api/v1/domains", 401)],
+)
+def test_every_answer_of_the_api_says_how_many_requests_are_left(
+    world: World, method: str, path: str, status: int
+) -> None:
+    answer = world.call(method, path, key="")
+    assert answer.status == status
+    assert {"x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"} <= answer.headers.keys()
+    assert "x-ratelimit-limit" not in world.call("GET", "/healthz", key="").headers
