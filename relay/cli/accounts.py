@@ -212,10 +212,10 @@ def pause(
     reason: Annotated[str, typer.Option(help="Why; it shows wherever its mail is seen to wait.")] = "",
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
-    """Send nothing through an SES account until it is resumed. Mail is accepted, and waits."""
+    """Send nothing through an SES account until it is resumed. Mail waits, for `delivery.max_age` at most."""
     why = line(reason, "--reason")
     with_database(settings_of(config), lambda db, _: accounts.pause(db, actor(), name, why))
-    typer.echo(f"{name} is paused: its mail waits, for at most five days")
+    typer.echo(f"{name} is paused: its mail waits, for as long as `delivery.max_age` allows")
     typer.echo(f"next: `relay account resume {name}`, when it may leave")
 
 

@@ -17,14 +17,16 @@ from relay.store.directory import tenants
 def audit(
     target: Annotated[
         str | None,
-        typer.Option(help="Only of this: `tenant NAME`, `account NAME`, `domain NAME`, `key ID` or `address IP`."),
+        typer.Option(
+            help="Only of `tenant NAME`, `account NAME`, `domain NAME`, `key ID`, `suppression EMAIL` or `address IP`."
+        ),
     ] = None,
     tenant: OfTenant = None,
     limit: Annotated[int, typer.Option(help="At most so many, newest first.", min=1, max=100_000)] = 100,
     as_json: AsJson = False,
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
-    """List who changed tenants, accounts, domains and keys, by command, by API or by file, newest first."""
+    """List who changed tenants, accounts, domains, keys, suppressions and blocks, newest first."""
     found, names = with_database(
         settings_of(config),
         lambda db, _: (

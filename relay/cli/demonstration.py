@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +21,7 @@ from relay.declared import Permission
 from relay.sealing import MasterKey
 
 SANDBOX = "127.0.0.1:8025"
+PORTS = (2525, 2465, 8080, 8025)
 ACCOUNTS = ("operator=shared.example", "customer=byoc.example")
 PR_SET_PDEATHSIG = 1  # prctl(2)
 START_WITHIN = 30.0  # seconds
@@ -106,6 +108,10 @@ def run(folder: Path) -> int:
     stopping = threading.Event()
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, lambda *_: stopping.set())
+    if taken := [port for port in PORTS if _is_taken(port)]:
+        # Another program on them would answer in our place.
+        typer.echo(f"the demo needs the ports {', '.join(map(str, taken))}, and something has them already", err=True)
+        return os.EX_UNAVAILABLE
     key = prepare(folder)
     relay = [sys.executable, "-m", "relay"]
     accounts = [word for account in ACCOUNTS for word in ("--account", account)]
@@ -124,6 +130,16 @@ def run(folder: Path) -> int:
                 process.terminate()
         for process in processes.values():
             process.wait()
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
 
 
 def _start(command: list[str]) -> subprocess.Popen[bytes]:

@@ -42,7 +42,10 @@ May = Annotated[Permission, typer.Option(help="send_only, full or admin.")]
 Domains = Annotated[
     list[str] | None, typer.Option("--domain", help="Only for this domain; may be given several times. Default: all.")
 ]
-Rate = Annotated[int | None, typer.Option("--rate", help="Requests a minute over HTTP. Default: the server's.")]
+Rate = Annotated[
+    int | None,
+    typer.Option("--rate", help="Sends a minute: more are refused by HTTP, and wait by SMTP. Default: the plan's."),
+]
 Days = Annotated[int | None, typer.Option(help="Expires after so many days. Default: never.", min=1, max=36_500)]
 FIELDS = {
     "name": "NAME",
@@ -174,7 +177,7 @@ def change(
     domain: Annotated[
         list[str] | None, typer.Option("--domain", help="Only for these domains, all anew; '' for every domain.")
     ] = None,
-    rate: Annotated[int | None, typer.Option("--rate", help="Requests a minute over HTTP; 0: the server's.")] = None,
+    rate: Annotated[int | None, typer.Option("--rate", help="Sends a minute, as of `create`; 0: the plan's.")] = None,
     days: Annotated[int | None, typer.Option(help="Expires so many days from now.", min=1, max=36_500)] = None,
     no_expiry: Annotated[bool, typer.Option("--no-expiry", help="Never expires.")] = False,
     config: ConfigFile = DEFAULT_CONFIG,

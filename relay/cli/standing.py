@@ -22,7 +22,7 @@ def suspend(
     reason: Annotated[str, typer.Option(help="Why: the tenant and its senders are told.")],
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
-    """Refuse a tenant's mail at both edges, and hold what waits, until it is resumed."""
+    """Refuse a tenant's mail at both edges; what waits is held until it is resumed, `delivery.max_age` at most."""
     settings = settings_of(config)
     tenant = with_database(settings, lambda db, _: tenants.suspend(db, actor(), name, line(reason, "--reason")))
     typer.echo(f"{name} is suspended: its new mail is refused, and what waits is held")

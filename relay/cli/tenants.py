@@ -32,13 +32,21 @@ app = typer.Typer(help="Tenants: customers, teams or groups of applications, eac
 
 TenantName = Annotated[str, typer.Argument(metavar="NAME", help="The tenant's name.")]
 PlanName = Annotated[str | None, typer.Option("--plan", help="One of the configuration's `plans`; '' for none.")]
-Tier = Annotated[str | None, typer.Option(help="A word of your own about it; '' for none.")]
-Contact = Annotated[str | None, typer.Option(help="Who is told about suspension and approval; '' for nobody.")]
+Tier = Annotated[str | None, typer.Option(help="A word of your own; nothing goes by it yet. '' for none.")]
+Contact = Annotated[
+    str | None, typer.Option(help="Who is told of suspension and approval, where there are `notices`; '' for nobody.")
+]
 Policy = Annotated[
     MxPolicy | None, typer.Option("--mx-policy", help="What becomes of recipients whose domain takes no mail.")
 ]
-Opens = Annotated[bool | None, typer.Option("--track-opens/--no-track-opens", help="Track opens by default.")]
-Clicks = Annotated[bool | None, typer.Option("--track-clicks/--no-track-clicks", help="Track clicks by default.")]
+Opens = Annotated[
+    bool | None,
+    typer.Option("--track-opens/--no-track-opens", help="Wants opens tracked: kept, but nothing is tracked yet."),
+]
+Clicks = Annotated[
+    bool | None,
+    typer.Option("--track-clicks/--no-track-clicks", help="Wants clicks tracked: kept, but nothing is tracked yet."),
+]
 Kept = Annotated[
     str | None,
     typer.Option(help="How long content of its shared mail is kept, such as 30d; '' for as long as elsewhere."),

@@ -66,7 +66,9 @@ class Attempts:
     async def _outcome(self, delivery: Delivery, content: bytes | None) -> Settlement:
         """Make the call; say what it came to."""
         domain = self.domains.get(delivery.domain)
-        if domain is None or domain.tenant_id != delivery.tenant_id:
+        if domain is None or self.stops.is_closed(delivery.domain):
+            return _untried(delivery)  # since it was taken, the domain went another way, or may not send
+        if domain.tenant_id != delivery.tenant_id:
             said = "the sender domain was removed while the message waited"
             return self._failed(delivery, Kind.NOT_REGISTERED, said)
         try:
@@ -187,3 +189,8 @@ class Attempts:
             **({"ses_message_id": settlement.ses_message_id} if settlement.ses_message_id else {}),
             **({"stale": True} if settled.is_stale else {}),
         )
+
+
+def _untried(delivery: Delivery) -> Settlement:
+    """Nothing was tried: it waits again at once, wherever its domain is now, and nothing counts against it."""
+    return Settlement(delivery.id, delivery.attempts, State.QUEUED, "", due_at=now_ms(), failures=delivery.failures)

@@ -42,6 +42,8 @@ class Dispatcher:
         self._domains: Mapping[str, SenderDomain] = {}
         self.quota_faults: dict[str, str] = {}  # accounts whose live limits cannot be had, and why
         self.lanes: dict[str, Lane] = {}
+        self._is_closing = False
+        self._leaving: list[Lane] = []  # of accounts that have gone: their last calls are under way
         self._running: dict[str, list[asyncio.Task[None]]] = {}
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -76,16 +78,29 @@ class Dispatcher:
         theirs: dict[str, dict[str, SenderDomain]] = {name: {} for name in accounts}
         for name, domain in snapshot.domains.items():
             theirs[domain.account][name] = domain
-        for name, account in accounts.items():
+        fresh: list[Lane] = []
+        for name, account in accounts.items():  # in one go: a lane must not call by an account that is closed already
             row = snapshot.accounts[name]
             rate, at_once = row.rate, row.concurrency or CONCURRENCY
             if name not in self.lanes:
-                lane = Lane(account, self._store, self._policy, self._metrics, rate=rate, concurrency=at_once)
+                lane = Lane(
+                    account,
+                    self._store,
+                    self._policy,
+                    self._metrics,
+                    rate=rate,
+                    concurrency=at_once,
+                    waits=self.note,
+                )
+                if self._is_closing:
+                    lane.close()
                 self.lanes[name] = lane
-                await self._own(lane)
+                fresh.append(lane)
             self.lanes[name].replace(account, theirs[name], holds[name], rate=rate, concurrency=at_once)
         for name in self.lanes.keys() - accounts.keys():
-            await self._end(name)
+            self._end(name)
+        for lane in fresh:
+            await self._own(lane)
         self._start_lanes()
 
     def _start_lanes(self) -> None:
@@ -98,14 +113,14 @@ class Dispatcher:
                     self._tasks.create_task(self._watch_quota(lane), name=f"quota-{name}"),
                 ]
 
-    async def _end(self, name: str) -> None:
+    def _end(self, name: str) -> None:
         """An account without a domain has gone: nothing waits for it, and its last calls end by themselves."""
         lane = self.lanes.pop(name)
         lane.close()
-        for task in self._running.pop(name, []):
-            task.cancel()
+        self._leaving.append(lane)
+        if tasks := self._running.pop(name, []):
+            tasks[-1].cancel()  # the watch of its quota; the lane's own task has ended when it wakes
         self.quota_faults.pop(name, None)
-        await lane.drain(GRACE)
 
     # -- running -----------------------------------------------------------------------------------------------------
 
@@ -131,12 +146,14 @@ class Dispatcher:
 
     def start_nothing_more(self) -> None:
         """What is accepted from now on stays queued for the next start."""
+        self._is_closing = True
         for lane in self.lanes.values():
             lane.close()
 
     async def close(self) -> None:
         """Wait for calls under way, and leave nothing readable that was destroyed."""
-        left = sum(await asyncio.gather(*(lane.drain(GRACE) for lane in self.lanes.values())))
+        every = [*self.lanes.values(), *self._leaving]
+        left = sum(await asyncio.gather(*(lane.drain(GRACE) for lane in every)))
         if left:
             log.trouble("shutdown.calls_left", calls=left)
         await self._sweep_contents(self._take_destroyed())
@@ -200,8 +217,8 @@ class Dispatcher:
                     for lane in list(self.lanes.values()):  # they may come and go meanwhile
                         await self._own(lane)
                     await self.look_again()
-            except Problem as problem:
-                log.trouble("sweep.failed", problem)
+            except Exception as exc:  # the next round tries again: mail must not stop for it
+                log.trouble("sweep.failed", exc)
 
     async def _sweep(self, *, is_expiring: bool = True) -> None:
         queues: tuple[Queue, ...] = ()
@@ -222,9 +239,10 @@ class Dispatcher:
 
     def _take_destroyed(self) -> list[int]:
         found: list[int] = []
-        for lane in self.lanes.values():
+        for lane in (*self.lanes.values(), *self._leaving):
             found += lane.attempts.destroyed
             lane.attempts.destroyed.clear()
+        self._leaving = [lane for lane in self._leaving if lane.is_busy]
         return found
 
     async def _sweep_contents(self, message_ids: list[int]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -57,7 +57,9 @@ class Lane:
         *,
         rate: float,
         concurrency: int,
+        waits: Callable[[Queue, int], None],
     ) -> None:
+        """`waits` is told when something is to be looked at again: its domain may have another lane by then."""
         self.name = account.name
         self.pace = Pace.at_rate(rate, time.monotonic())
         self.stops = Stops()
@@ -66,6 +68,7 @@ class Lane:
         self._store = store
         self._rate = rate
         self._concurrency = concurrency
+        self._waits = waits
         self._in_flight = 0
         self._due: dict[Queue, int] = {}  # queues with something waiting: when the first is due, in milliseconds
         self._wake = asyncio.Event()
@@ -87,12 +90,15 @@ class Lane:
         concurrency: int,
     ) -> None:
         """Take over what the directory says now. Calls under way end as they began."""
-        self.attempts.account = account
+        if account is not self.attempts.account:
+            self.attempts.account = account
+            self.stops.look_again(time.monotonic())
         self.attempts.domains = domains
         self.stops.close(holds)
         self.stops.forget(domains)
         if rate != self._rate:
-            self.pace.full = self._rate = rate  # until GetAccount tells the account's own
+            self._rate = rate
+            self.pace.assume(rate, time.monotonic())  # until GetAccount tells the account's own
         self._concurrency = concurrency
         self._due = {queue: due for queue, due in self._due.items() if queue[0] in domains}
         self._wake.set()
@@ -145,8 +151,8 @@ class Lane:
     # -- taking ------------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
-        """Take and start what is due, for ever."""
-        while True:
+        """Take and start what is due, until closed. Never cancel it but at the end: a batch may be on its way here."""
+        while not self._is_closing:
             self._wake.clear()
             try:
                 await self._round()
@@ -206,7 +212,7 @@ class Lane:
             for queue, due in taken.next_due.items():
                 if due is None:
                     self._due.pop(queue, None)
-                else:
+                elif queue[0] in self.attempts.domains:  # it may have moved meanwhile
                     self._due[queue] = due
         finally:
             self._in_flight -= deliveries - len(started)
@@ -243,7 +249,7 @@ class Lane:
         try:
             settlement = await self.attempts.make(delivery, content)
             if settlement.state is State.QUEUED and settlement.due_at is not None:
-                self.note((delivery.domain, delivery.stream), settlement.due_at)
+                self._waits((delivery.domain, delivery.stream), settlement.due_at)
         finally:
             if probe is not None:
                 self.stops.end_probe(probe, time.monotonic())
@@ -254,6 +260,12 @@ class Lane:
     def close(self) -> None:
         """Start nothing more."""
         self._is_closing = True
+        self._wake.set()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether calls are under way, or about to be."""
+        return self._in_flight > 0
 
     async def drain(self, grace: timedelta) -> int:
         """Wait for calls under way. Returns how many had to be left: the next start finds them unknown."""

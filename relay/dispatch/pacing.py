@@ -75,10 +75,14 @@ class Pace:
         self.tokens = min(self.tokens, 0.0)
         self.slowed_until = now + SLOWED_FOR.total_seconds()
 
-    def retune(self, rate: float, daily: float | None, sent_today: float, now: float) -> None:
-        """Take over the account's live limits, keeping any slow-down in proportion."""
+    def assume(self, full: float, now: float) -> None:
+        """Another full rate, keeping any slow-down in proportion."""
         self.advance(now)
         slowed = self.rate / self.full
-        self.full = max(rate * SHARE, 0.1)
-        self.rate = self.full * slowed
+        self.full = full
+        self.rate = full * slowed
+
+    def retune(self, rate: float, daily: float | None, sent_today: float, now: float) -> None:
+        """Take over the account's live limits, keeping any slow-down in proportion."""
+        self.assume(max(rate * SHARE, 0.1), now)
         self.daily_left = None if daily is None else daily * DAILY_SHARE - sent_today

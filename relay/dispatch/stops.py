@@ -134,6 +134,10 @@ class Stops:
             key for key, stop in stops.items() if stop.until <= now and not stop.is_probed and key not in self._closed
         ]
 
+    def look_again(self, now: float) -> None:
+        """The account is reached otherwise now: what was said of it may be over, so every stop is probed at once."""
+        self._stops = {key: replace(stop, until=min(stop.until, now)) for key, stop in self._stops.items()}
+
     def begin_probe(self, key: str) -> None:
         self._stops[key] = replace(self._stops[key], is_probed=True)
 

@@ -80,7 +80,7 @@ class Resolver:
         self._slots = asyncio.Semaphore(MOST_AT_ONCE)
         self._record_slots = asyncio.Semaphore(MOST_RECORDS_AT_ONCE)
         self._doubting = asyncio.Lock()
-        if not self._stub.nameservers:
+        if not self._stub.nameservers and nameservers is None:  # an empty list is somebody's wish
             log.trouble("dns.not_configured")
 
     async def mail_exchange(self, domain: str) -> MailExchange:

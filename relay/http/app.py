@@ -168,7 +168,10 @@ async def _metrics(request: Request) -> Response:
     if state.metrics_for == "none":
         raise Problem(Kind.NOT_FOUND)
     if state.metrics_for == "key":
-        state.authenticate(request).require(Permission.ADMIN)
+        credential = state.authenticate(request)
+        credential.require(Permission.ADMIN)
+        if credential.scope is not None:  # they are about the whole installation
+            raise Problem(Kind.FORBIDDEN, "this API key is for some domains only; the request is about more than those")
     elif not _is_local(request):
         raise Problem(Kind.FORBIDDEN, "metrics are served to this machine only")
     await state.measure()

@@ -13,8 +13,8 @@ from relay.errors import Kind, Problem
 from relay.management.reaching import access_of
 from relay.message import Address
 from relay.sealing import SealingError
+from relay.ses.access import Access
 from relay.ses.clients import Accounts
-from relay.ses.wire import SesAccount
 from relay.settings import Notices
 from relay.store import notices
 from relay.store.clock import milliseconds, now_ms
@@ -85,14 +85,14 @@ class Notifier:
         """Whether SES took it. Sent before it is taken off the outbox: better twice than never."""
         people = list(dict.fromkeys(each for each in (notice.address, settings.to) if each and each != OPERATOR))
         try:
-            account = await self._account(settings.account)
-            await account.send(
-                mime(notice, settings.sender, people[0]),
-                people,
-                domain=Address.parse(settings.sender).domain,
-                tags={TAG: shown(notice.id)},
-                configuration_set=None,
-            )
+            async with self._accounts.using(await self._access(settings.account)) as account:
+                await account.send(
+                    mime(notice, settings.sender, people[0]),
+                    people,
+                    domain=Address.parse(settings.sender).domain,
+                    tags={TAG: shown(notice.id)},
+                    configuration_set=None,
+                )
         except (Problem, SealingError) as problem:
             await self._failed(notice, problem)
             return False
@@ -100,12 +100,12 @@ class Notifier:
         log.event("notice.sent", notice=shown(notice.id), tenant=shown(notice.tenant_id))
         return True
 
-    async def _account(self, name: str) -> SesAccount:
+    async def _access(self, name: str) -> Access:
         """Raises Problem where it has gone or does not send now, or SealingError."""
         row = await self._store.read(lambda db: accounts.find(db, name))
         if row.paused_at is not None or row.disabled_at is not None:
             raise Problem(Kind.SES_PAUSED, f"the SES account {name} is paused or no longer in the configuration file")
-        return self._accounts.open(access_of(row, self._store.sealer))
+        return access_of(row, self._store.sealer)
 
     async def _failed(self, notice: Notice, problem: Problem | SealingError) -> None:
         reason = problem.kind.slug if isinstance(problem, Problem) else "secret_lost"

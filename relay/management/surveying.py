@@ -55,7 +55,8 @@ async def survey(accounts: Accounts, resolver: Resolver, access: Access, domain:
 async def _ask(accounts: Accounts, access: Access, domain: SenderDomain, turn: Turn) -> _Answer:
     ask = registering.find if domain.is_declared else registering.register
     try:
-        return _Answer(await ask(accounts.open(access), domain, turn))
+        async with accounts.using(access) as account:
+            return _Answer(await ask(account, domain, turn))
     except SesProblem as problem:
         return _Answer(Registered(None), problem, remedy_of(problem, access))
 

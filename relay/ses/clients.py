@@ -81,6 +81,16 @@ class Accounts:
         return {name: self.open(access) for name, access in wanted.items()}
 
     @asynccontextmanager
+    async def using(self, access: Access) -> AsyncIterator[SesAccount]:
+        """The open account of this access, or one beside it: who only asks must close nobody else's."""
+        known = self._open.get(access.name)
+        if known is not None and known[0] == access:
+            yield known[1]
+            return
+        async with self.briefly(access) as account:
+            yield account
+
+    @asynccontextmanager
     async def briefly(self, access: Access) -> AsyncIterator[SesAccount]:
         """An account beside those that are open, to try an access out."""
         account = SesAccount(access.name, access.region, Link(partial(self._ses_of, access)))

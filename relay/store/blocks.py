@@ -11,7 +11,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 from relay.store.clock import clock
 from relay.store.directory import audit
 from relay.store.directory.audit import Actor
-from relay.store.directory.installation import bump
 from relay.store.schema import blocks
 
 
@@ -33,7 +32,10 @@ def standing(db: Connection) -> list[Block]:
 
 
 def begin(db: Connection, items: Sequence[Block]) -> Sequence[None]:
-    """Write blocks down, in place of older ones of the same; those that are over go."""
+    """Write blocks down, in place of older ones of the same; those that are over go.
+
+    Servers read blocks each second anyway: a stranger must not make them read the whole directory again.
+    """
     db.execute(delete(blocks).where(blocks.c.until <= clock(db)))
     insert = sqlite.insert if db.dialect.name == "sqlite" else postgresql.insert
     for item in sorted(items, key=lambda item: (item.address, item.prefix)):
@@ -41,7 +43,6 @@ def begin(db: Connection, items: Sequence[Block]) -> Sequence[None]:
         told = {name: new.excluded[name] for name in ("failures", "since", "until")}
         # Another process may begin the same one in this moment.
         db.execute(new.on_conflict_do_update(index_elements=["address", "prefix"], set_=told))
-    bump(db)
     return [None] * len(items)
 
 

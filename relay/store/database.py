@@ -8,6 +8,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +99,10 @@ def reading_engine(url: URL) -> Engine:
 
 
 def listing_engine(url: URL) -> AsyncEngine:
-    """For listings and management reads, and on PostgreSQL for everything."""
+    """For listings and management reads, and on PostgreSQL for everything. Raises StoreError without its driver."""
     if not is_sqlite(url):
+        if find_spec("asyncpg") is None:
+            raise StoreError("PostgreSQL needs asyncpg, which is not installed: pip install 'ses-relay[postgres]'")
         return create_async_engine(url, pool_pre_ping=True)
     engine = create_async_engine(url.set(drivername="sqlite+aiosqlite"), pool_size=4, max_overflow=0)
     _prepare_sqlite(engine.sync_engine, read_only=True)

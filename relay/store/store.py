@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
@@ -28,9 +28,12 @@ READ_TIMEOUT = 10.0  # seconds: a longer read would keep the write-ahead log fro
 class Store:
     """Built by `open_store`. `is_alone`: no other process takes work from this database."""
 
-    def __init__(self, writer: Writer, engine: AsyncEngine, hot: HotSuppressions | None, sealer: Sealer) -> None:
+    def __init__(
+        self, writer: Writer, engine: AsyncEngine, reading: Engine | None, hot: HotSuppressions | None, sealer: Sealer
+    ) -> None:
         self._writer = writer
         self._engine = engine
+        self._reading = reading
         self._hot = hot
         self.sealer = sealer
         self._locks: AsyncConnection | None = None
@@ -44,7 +47,7 @@ class Store:
         return await self._writer.write(write, item, rank, size)
 
     async def change(self, change: Callable[[Connection], Answer]) -> Answer:
-        """Make one change of the directory, in a transaction with whatever else waits. Raises what it raises."""
+        """Make one change of the directory, in a transaction with others that wait. Raises what it raises."""
         return await self._writer.write(_each, change, Rank.MANAGE)
 
     def hold_locks_on(self, connection: AsyncConnection) -> None:
@@ -61,6 +64,22 @@ class Store:
         reading.add_done_callback(self._ended)
         # A reader that goes away in the middle would leave its connection to the garbage collector.
         return await asyncio.shield(reading)
+
+    async def read_whole(self, read: Callable[[Connection], Answer]) -> Answer:
+        """The same for a read of very many rows: on SQLite in a thread, so that the loop goes on meanwhile."""
+        if self._reading is None:
+            return await self.read(read)
+        engine = self._reading
+
+        def alone() -> Answer:
+            with engine.begin() as db:
+                return read(db)
+
+        try:
+            return await asyncio.to_thread(alone)
+        except DBAPIError as exc:
+            log.trouble("store.read_failed", exc)
+            raise Problem(Kind.INTERNAL) from exc
 
     async def _read(self, read: Callable[[Connection], Answer]) -> Answer:
         try:
@@ -112,10 +131,11 @@ class Store:
                 if (await locks.execute(select(lock))).scalar_one():
                     self._owned.add(name)
             await locks.commit()
-        except DBAPIError as exc:
+        except (DBAPIError, OSError) as exc:  # the latter where there is no connection to be had
             log.trouble("store.locks_lost", exc)
             self._owned.clear()
-            await locks.invalidate()
+            if not locks.closed:
+                await locks.invalidate()
         return locks
 
     async def truncate_log(self) -> bool:
@@ -138,6 +158,7 @@ async def open_store(url: URL, master: MasterKey) -> AsyncIterator[Store]:
         stack.push_async_callback(engine.dispose)
         writer: ThreadWriter | TaskWriter
         hot: HotSuppressions | None = None
+        reading: Engine | None = None
         if database.is_sqlite(url):
             stack.enter_context(database.sole_owner(database.sqlite_path(url)))
             database.migrate_sqlite(url)
@@ -158,7 +179,7 @@ async def open_store(url: URL, master: MasterKey) -> AsyncIterator[Store]:
             async with engine.begin() as connection:
                 sealer = await connection.run_sync(establish, master)
             writer = TaskWriter(engine)
-        store = Store(writer, engine, hot, sealer)
+        store = Store(writer, engine, reading, hot, sealer)
         if not store.is_alone:
             store.hold_locks_on(await stack.enter_async_context(engine.connect()))
         try:

@@ -72,11 +72,14 @@ class Writer(Protocol):
 
 
 def next_batch(waiting: deque[_Job]) -> list[_Job]:
-    """Take from the front what commits together: at most 100 items or 4 MB, a larger one alone; ranks in order."""
+    """Take from the front what commits together: at most 100 items or 4 MB, a larger one alone; ranks in order.
+
+    Changes of the directory commit apart from mail: one that is refused would make all that share its batch begin anew.
+    """
     batch: list[_Job] = []
     size = 0
     while waiting and len(batch) < MAX_ITEMS and (not batch or size + waiting[0].size <= MAX_BYTES):
-        if waiting[0].is_bare and batch:
+        if batch and (waiting[0].is_bare or _is_change(waiting[0]) != _is_change(batch[0])):
             break
         job = waiting.popleft()
         size += job.size
@@ -85,6 +88,10 @@ def next_batch(waiting: deque[_Job]) -> list[_Job]:
             break
     batch.sort(key=lambda job: job.rank)
     return batch
+
+
+def _is_change(job: _Job) -> bool:
+    return job.rank is Rank.MANAGE
 
 
 def run_together(db: Connection, batch: Sequence[_Job]) -> None:
@@ -100,11 +107,12 @@ def run_together(db: Connection, batch: Sequence[_Job]) -> None:
 
 def translated(fault: BaseException) -> BaseException:
     """A database's own trouble as a Problem: temporary to the sender, loud to the operator."""
-    if not isinstance(fault, DBAPIError):
+    if not isinstance(fault, DBAPIError | OSError):
         return fault
-    log.trouble("store.write_failed", fault, cause=type(fault.orig).__name__)
-    words = str(fault.orig).lower()
-    full = "disk is full" in words or "no space left" in words or getattr(fault.orig, "sqlstate", "") == "53100"
+    cause = fault.orig if isinstance(fault, DBAPIError) else fault  # no connection is the network's own error
+    log.trouble("store.write_failed", fault, cause=type(cause).__name__)
+    words = str(cause).lower()
+    full = "disk is full" in words or "no space left" in words or getattr(cause, "sqlstate", "") == "53100"
     return Problem(Kind.STORAGE_FULL if full else Kind.INTERNAL)
 
 

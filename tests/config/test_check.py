@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +12,7 @@ from relay.store import database
 from relay.store.beside import with_database
 from relay.store.directory import installation, keys
 from relay.store.files import database_url
+from tests.cli.program import run
 
 SECRET, KEY = "wJalrXUtnFEMI-K7MDENG", "sk_live_app_0123456789abcdef"
 FILE = f"""
@@ -37,14 +35,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def relay(file: Path, *arguments: str) -> tuple[int, str, str]:
-    ended = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "relay", *arguments, "-c", str(file)],
-        env=os.environ | {"COLUMNS": "200"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    ended = run(file.parent, *arguments, "-c", str(file), environment={"COLUMNS": "200"})
     return ended.returncode, ended.stdout, ended.stderr
 
 

@@ -266,3 +266,19 @@ def test_what_the_directory_closes_stays_closed_whatever_ses_says() -> None:
     assert stops.is_open("y.example")
     assert stops.of("x.example") == (Kind.SES_UNVERIFIED, "why")  # SES's own stop was there all the time
     assert stops.due(10_000.0) == ["x.example"]
+
+
+def test_a_lower_rate_holds_at_once_and_the_live_limits_after_it() -> None:
+    pace = Pace.at_rate(100, 0)
+    pace.assume(1, 0)
+    assert pace.rate == 1
+    pace.retune(10, None, 0, 1)
+    assert (pace.full, pace.rate) == (9, 9)
+
+
+def test_what_stopped_an_account_is_probed_at_once_when_it_is_reached_otherwise() -> None:
+    stops = Stops()
+    stops.hold(ACCOUNT, Kind.SES_DENIED, "no", 0)
+    assert stops.due(1) == []
+    stops.look_again(1)
+    assert (stops.due(1), stops.is_open("a.example")) == ([ACCOUNT], False)

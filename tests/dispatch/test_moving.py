@@ -152,5 +152,3 @@ def test_an_account_that_goes_keeps_nobody_waiting_and_its_last_call_is_settled(
             assert (found.state, found.destroyed_at is None) == ("sent", False)
 
     asyncio.run(story())
-
-

@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from relay.config import load
 from relay.store import listing
 from relay.store.beside import with_database
@@ -28,12 +26,9 @@ def run(relay: Relay, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
-def test_a_relay_on_postgresql(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> None:
-    with (
-        databases.postgresql(tmp_path_factory.mktemp("pg")) as fresh,
-        processes.sandbox("--rate", "100000") as sandbox,
-    ):
-        url = fresh().set(drivername="postgresql").render_as_string(hide_password=False)
+def test_a_relay_on_postgresql(tmp_path: Path) -> None:
+    with processes.sandbox("--rate", "100000") as sandbox:
+        url = databases.setting(databases.postgresql())
         first_folder, second_folder = tmp_path / "first", tmp_path / "second"
         for folder in (first_folder, second_folder):
             folder.mkdir()

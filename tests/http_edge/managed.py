@@ -109,16 +109,13 @@ class _World(World):
             return thread.submit(super().new_key, permission).result()
 
 
-@contextmanager
-def _database(folder: Path, kind: str) -> Iterator[str]:
+def _database(kind: str) -> str:
     """The setting for an empty database of this kind, with its schema where a server does not make it."""
     if kind == "sqlite":
-        yield "relay.db"
-        return
-    with databases.postgresql(folder) as fresh:
-        url = fresh()
-        asyncio.run(migrate_postgresql(url))
-        yield url.set(drivername="postgresql").render_as_string(hide_password=False)
+        return "relay.db"
+    url = databases.postgresql()
+    asyncio.run(migrate_postgresql(url))
+    return databases.setting(url)
 
 
 @contextmanager
@@ -128,12 +125,14 @@ def managing(folder: Path, kind: str = "sqlite") -> Iterator[Managed]:
         "plans": PLANS,
         "http": {"management_requests_per_minute": 100_000},
     }
-    with running_sts() as sts, DnsServer() as dns, _database(folder, kind) as database:
+    with running_sts() as sts, DnsServer() as dns:
         aws = {
             "sts_endpoint_url": sts.url,
             "credentials": {"access_key_id": "relay", "secret_access_key": "a-secret-of-the-relay"},
         }
-        with _World(folder, **overrides, database=database, aws=aws, dns={"nameservers": [dns.nameserver]}) as world:
+        with _World(
+            folder, **overrides, database=_database(kind), aws=aws, dns={"nameservers": [dns.nameserver]}
+        ) as world:
             managed = Managed(world, sts, dns, world.new_key(Permission.ADMIN))
             managed.wait_for_key(managed.operator)
             for name in ("acme", "umbra"):

@@ -152,3 +152,10 @@ def test_the_files_own_is_changed_in_the_file(managed: Managed) -> None:
         answer = managed.ask(method, "/domains/shared.example", body)
         assert answer.status == 409
         assert "declared in the configuration file" in answer.json["message"]
+
+
+def test_who_is_not_approved_makes_no_identity_in_the_operator_s_account(managed: Managed) -> None:
+    body = {"domain": "not-yet.example", "mode": "shared"}
+    answer = managed.ask("POST", "/domains", body, key=managed.other)
+    assert (answer.status, answer.json["reason"]) == (403, "not_approved")
+    assert managed.ask("GET", "/domains/not-yet.example").status == 404

@@ -121,3 +121,17 @@ def test_the_operator_makes_keys_for_any_tenant(managed: Managed) -> None:
     assert managed.made("/keys", {"name": "k", "tenant": "umbra"})["tenant"] == "umbra"
     assert managed.made("/keys", {"name": "k"})["tenant"] == "default"
     assert managed.ask("POST", "/keys", {"name": "k", "tenant": "absent"}).status == 404
+
+
+def test_a_key_gives_none_a_higher_rate_than_its_own(managed: Managed) -> None:
+    slow = managed.key(permission="full", rate_per_minute=30)
+    managed.wait_for_key(slow["key"])
+    for body in ({"rate_per_minute": 31}, {"rate_per_minute": None}):
+        changed = managed.ask("PATCH", f"/keys/{slow['id']}", body, key=slow["key"])
+        assert (changed.status, changed.json["reason"]) == (403, "forbidden")
+    for rate, status in ((None, 403), (31, 403), (30, 201)):
+        made = managed.ask("POST", "/keys", {"name": "next", "rate_per_minute": rate}, key=slow["key"])
+        assert made.status == status
+    over = managed.ask("PATCH", f"/keys/{slow['id']}", {"rate_per_minute": 1_000_000}, key=managed.full)
+    assert over.status == 403
+    assert managed.ask("PATCH", f"/keys/{slow['id']}", {"rate_per_minute": 40}).status == 200  # by the operator

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -139,18 +139,12 @@ class Place:
         return self.run(lambda db, _: [key for key in keys.every(db) if key.name == name][-1])
 
 
-@pytest.fixture(scope="module")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], URL]]:
-    with databases.postgresql(tmp_path_factory.mktemp("postgresql")) as fresh:
-        yield fresh
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     """Without a schema on PostgreSQL, without a database on SQLite."""
     if request.param == "sqlite":
         return Place(tmp_path, databases.sqlite(tmp_path))
-    return Place(tmp_path, request.getfixturevalue("postgresql")())
+    return Place(tmp_path, databases.postgresql())
 
 
 @pytest.fixture

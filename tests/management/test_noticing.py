@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
 from datetime import timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -31,12 +30,6 @@ CONTACT = "boss@acme.example"
 DAY = timedelta(days=1)
 
 
-@pytest.fixture(scope="module")
-def fresh_postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], URL]]:
-    with databases.postgresql(tmp_path_factory.mktemp("postgresql")) as fresh:
-        yield fresh
-
-
 @pytest.fixture
 def url(tmp_path: Path) -> URL:
     return databases.sqlite(tmp_path)
@@ -46,8 +39,7 @@ def url(tmp_path: Path) -> URL:
 def either(request: pytest.FixtureRequest, tmp_path: Path) -> URL:
     if request.param == "sqlite":
         return databases.sqlite(tmp_path)
-    fresh: Callable[[], URL] = request.getfixturevalue("fresh_postgresql")
-    return fresh()
+    return databases.postgresql()
 
 
 def notifier(scene: Scene, settings: Notices | None = NOTICES) -> Notifier:
@@ -255,7 +247,7 @@ def test_no_fault_ends_the_task(url: URL, caplog: pytest.LogCaptureFixture, monk
     play(url, story)
 
 
-def test_of_several_processes_one_sends(fresh_postgresql: Callable[[], URL]) -> None:
+def test_of_several_processes_one_sends() -> None:
     async def story(scene: Scene) -> None:
         first = notifier(scene)
         assert await first.pass_once() == 0
@@ -264,5 +256,5 @@ def test_of_several_processes_one_sends(fresh_postgresql: Callable[[], URL]) -> 
             assert await Notifier(other, scene.clients, NOTICES).pass_once() == 0
             assert await first.pass_once() == 1
 
-    shared = fresh_postgresql()
+    shared = databases.postgresql()
     play(shared, story)

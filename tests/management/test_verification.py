@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -28,12 +27,6 @@ NAME = "mail.acme.example"
 AT_ONCE = timedelta(0)
 
 
-@pytest.fixture(scope="module")
-def fresh_postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[], URL]]:
-    with databases.postgresql(tmp_path_factory.mktemp("postgresql")) as fresh:
-        yield fresh
-
-
 @pytest.fixture
 def url(tmp_path: Path) -> URL:
     return databases.sqlite(tmp_path)
@@ -43,8 +36,7 @@ def url(tmp_path: Path) -> URL:
 def either(request: pytest.FixtureRequest, tmp_path: Path) -> URL:
     if request.param == "sqlite":
         return databases.sqlite(tmp_path)
-    fresh: Callable[[], URL] = request.getfixturevalue("fresh_postgresql")
-    return fresh()
+    return databases.postgresql()
 
 
 def test_from_registered_to_verified_to_failed(either: URL, caplog: pytest.LogCaptureFixture) -> None:
@@ -181,7 +173,7 @@ def test_ses_is_asked_slowly(url: URL) -> None:
     play(url, story)
 
 
-def test_of_several_processes_one_does_it(fresh_postgresql: Callable[[], URL]) -> None:
+def test_of_several_processes_one_does_it() -> None:
     async def story(scene: Scene) -> None:
         await scene.declare(OWNED)
         first = Verification(scene.store, scene.desk, AT_ONCE)
@@ -191,7 +183,7 @@ def test_of_several_processes_one_does_it(fresh_postgresql: Callable[[], URL]) -
             assert await Verification(other, scene.desk, AT_ONCE).pass_once() == 0
             assert await first.pass_once() == 1
 
-    shared = fresh_postgresql()
+    shared = databases.postgresql()
     assert not database.is_sqlite(shared)
     play(shared, story)
 

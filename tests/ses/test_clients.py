@@ -365,3 +365,18 @@ def certified(file: Path) -> ssl.SSLContext:
 def test_the_environment_is_not_needed_for_keys(no_aws: None) -> None:
     assert "AWS_ACCESS_KEY_ID" not in os.environ
     assert problem_of(access()).kind is Kind.SES_UNAVAILABLE
+
+
+def test_who_only_asks_closes_no_account_that_others_send_by() -> None:
+    async def story() -> None:
+        async with running_sandbox([sandbox()]) as ses, Accounts() as accounts:
+            sending = accounts.open(access(url=ses.url))
+            async with accounts.using(access(url=ses.url)) as same:
+                assert same is sending
+            async with accounts.using(replace(access(url=ses.url), concurrency=3)) as beside:
+                assert beside is not sending
+                await beside.quota()
+            await sending.quota()
+            assert accounts.open(access(url=ses.url)) is sending
+
+    asyncio.run(story())

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.engine import make_url
 
 from relay.errors import Kind, Problem
 from relay.store import database
-from relay.store.writer import MAX_BYTES, MAX_ITEMS, Rank, ThreadWriter, _Job, next_batch
+from relay.store.writer import MAX_BYTES, MAX_ITEMS, Rank, TaskWriter, ThreadWriter, _Job, next_batch
 from tests import databases
 
 
@@ -33,6 +34,12 @@ def test_what_frees_the_queue_goes_first_and_what_needs_no_transaction_alone() -
     assert [each.rank for each in next_batch(waiting)] == [Rank.SETTLE, Rank.ACCEPT, Rank.SWEEP]
     assert [each.is_bare for each in next_batch(waiting)] == [True]
     assert len(next_batch(waiting)) == 1
+
+
+def test_changes_of_the_directory_commit_apart_from_mail() -> None:
+    waiting = deque(job(rank) for rank in (Rank.ACCEPT, Rank.SETTLE, Rank.MANAGE, Rank.MANAGE, Rank.ACCEPT))
+    batches = [[each.rank for each in next_batch(waiting)] for _ in range(3)]
+    assert batches == [[Rank.SETTLE, Rank.ACCEPT], [Rank.MANAGE, Rank.MANAGE], [Rank.ACCEPT]]
 
 
 def write(tmp_path: Path, *rounds: Any) -> list[Any]:
@@ -100,6 +107,17 @@ def test_a_writer_that_cannot_write_says_so_to_everyone(tmp_path: Path) -> None:
             with pytest.raises(Problem) as caught:
                 await writer.write(insert, 1, Rank.ACCEPT)
             assert caught.value.kind is Kind.INTERNAL
+        await writer.close()
+
+    asyncio.run(story())
+
+
+def test_a_database_that_is_not_there_is_a_trouble_like_others() -> None:
+    async def story() -> None:
+        writer = TaskWriter(database.listing_engine(make_url("postgresql+asyncpg://nobody:x@127.0.0.1:1/none")))
+        with pytest.raises(Problem) as caught:
+            await writer.write(insert, 1, Rank.ACCEPT)
+        assert caught.value.kind is Kind.INTERNAL
         await writer.close()
 
     asyncio.run(story())

@@ -172,9 +172,10 @@ def follow_all(operator: Followed, sandbox: processes.Sandbox, dns: DnsServer, s
             publish(operator.folder / "records.json", dns)
         if "key rotate" in script:
             url = f"http://127.0.0.1:{server.http}/api/v1/emails"
-            sending = Sending(url, (operator.folder / "webshop.key").read_text().strip()).__enter__()
-            processes.wait_until(lambda each=sending: 202 in each.answers, "the new plan")  # type: ignore[misc]
-            sending.answers.clear()
+            first = (operator.folder / "webshop.key").read_text().strip()
+            processes.wait_until(lambda key=first: asked(server, key)[1] == "600", "the new plan")  # type: ignore[misc]
+            sending = Sending(url, first).__enter__()
+            sending.go_on()
         if "key revoke" in script:
             assert sending is not None
             sending.go_on()  # with the old one, after the rotation
@@ -212,14 +213,19 @@ def wait_for_key(operator: Followed, server: processes.Relay, key: str) -> None:
 
 def status(server: processes.Relay, key: str) -> int:
     """What an empty message is answered: 400 with a key that is good."""
+    return asked(server, key)[0]
+
+
+def asked(server: processes.Relay, key: str) -> tuple[int, str]:
+    """That status, and how many requests a minute the key has."""
     request = urllib.request.Request(
         f"http://127.0.0.1:{server.http}/api/v1/emails", b"{}", {"Authorization": f"Bearer {key}"}
     )
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:
-            return int(answer.status)
+            return int(answer.status), answer.headers["X-RateLimit-Limit"]
     except urllib.error.HTTPError as refusal:
-        return refusal.code
+        return refusal.code, refusal.headers["X-RateLimit-Limit"]
 
 
 def held(server: processes.Relay) -> Any:

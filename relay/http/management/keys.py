@@ -14,6 +14,7 @@ from relay.errors import Fault, Kind, Problem
 from relay.http.management.answers import View, created, done, gone, listed, moment, single
 from relay.http.management.asking import Flag, Future, Listing, Nothing
 from relay.http.management.rules import Call
+from relay.routing.rates import rate_of
 from relay.store.clock import now_ms
 from relay.store.directory import keys
 from relay.store.directory.installation import shown
@@ -111,6 +112,16 @@ def _cut(seen: list[ApiKey], asked: Asked) -> Page[ApiKey]:
     return Page(seen[start:end], len(seen), cursors[end - 1] if end < len(seen) else None)
 
 
+def _require_rate(call: Call[Any, Any], wanted: int | None) -> None:
+    """A key gives none a higher rate than it has, by itself or by its tenant's plan. Raises Problem(FORBIDDEN)."""
+    if call.is_operator:
+        return
+    state, plan = call.state, call.state.intake.senders.plan(call.credential.tenant)
+    own = rate_of(call.key.rate_per_minute, plan.rate_per_minute, state.requests_per_minute)
+    if rate_of(wanted, plan.rate_per_minute, state.requests_per_minute) > own:
+        raise Problem(Kind.FORBIDDEN, f"a key makes none above itself: give a rate_per_minute of {own} or less")
+
+
 # -- routes ----------------------------------------------------------------------------------------------------------
 
 
@@ -121,6 +132,7 @@ async def index(call: Call[Wanted, Nothing]) -> Response:
 async def create(call: Call[Nothing, NewKey]) -> Response:
     """The secret stands in this answer alone. One that was brought along is known already."""
     store, body = call.state.store, call.body
+    _require_rate(call, body.rate_per_minute)
     fields = body.model_copy(update={"tenant": call.owner(body.tenant)})
     made, secret = await store.change(lambda db: keys.create(db, store.sealer, call.actor, fields, maker=call.key))
     told = {"key": secret} if body.secret is None else {}
@@ -133,6 +145,8 @@ async def retrieve(call: Call[Nothing, Nothing]) -> Response:
 
 async def change(call: Call[Nothing, Changes]) -> Response:
     name = shown((await _found(call)).id)
+    if "rate_per_minute" in call.body.model_fields_set:
+        _require_rate(call, call.body.rate_per_minute)
     changed = await call.state.store.change(
         lambda db: keys.change(db, call.actor, name, call.body, tenant_id=call.within, maker=call.key)
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 
-from relay.declared import DEFAULT_TENANT, DomainChange, DomainFields, DomainStatus
+from relay.declared import DEFAULT_TENANT, Approval, DomainChange, DomainFields, DomainStatus
 from relay.errors import Kind, Problem
 from relay.message import Address, Ids, Mode, Stream
 from relay.store.clock import clock, milliseconds
@@ -25,6 +25,7 @@ from relay.store.schema import deliveries, domains, ses_accounts
 from relay.store.schema import tenants as tenant_rows
 
 CLAIM_LASTS = timedelta(days=7)
+CLAIMS_AT_ONCE = 50  # of one tenant
 _ids = Ids()
 
 
@@ -186,6 +187,8 @@ def add(db: Connection, actor: Actor, name: str, fields: DomainFields, *, is_vou
     """
     _require_operator(actor, name, fields.mode, fields.model_fields_set)
     tenant = tenants.find(db, fields.tenant)
+    if not actor.is_operator:
+        _require_room(db, tenant, fields.mode)
     taken = db.execute(select(domains.c.tenant_id).where(domains.c.name == name)).one_or_none()
     if taken is not None:
         theirs = "of this tenant" if taken.tenant_id == tenant.id else "elsewhere in this installation"
@@ -240,6 +243,21 @@ def _require_operator(actor: Actor, name: str, mode: Mode, given: Iterable[str])
         raise Problem(
             Kind.FORBIDDEN,
             f"{name} sends through the operator's SES account: {', '.join(theirs)} is the operator's to say",
+        )
+
+
+def _require_room(db: Connection, tenant: Tenant, mode: Mode) -> None:
+    """What a tenant registers makes an identity in an SES account: of the operator's only for whom it knows.
+
+    Raises Problem(NOT_APPROVED | CONFLICT).
+    """
+    if mode is Mode.SHARED and tenant.approval is not Approval.APPROVED:
+        raise Problem(Kind.NOT_APPROVED, f"shared sending of {tenant.name} is not approved: ask for approval first")
+    claims = select(func.count()).where(domains.c.tenant_id == tenant.id, domains.c.claimed_at.is_(None))
+    if (db.scalar(claims) or 0) >= CLAIMS_AT_ONCE:
+        raise Problem(
+            Kind.CONFLICT,
+            f"{CLAIMS_AT_ONCE} domains of {tenant.name} wait to be proven: publish their records, or remove them",
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from relay.declared import DEFAULT_TENANT
 from relay.store.directory import accounts, domains, installation, keys, tenants
@@ -40,3 +40,10 @@ def read(db: Connection) -> Snapshot:
         {domain.name: domain for domain in domains.every(db)},
         {key.hash: key for key in keys.usable(db)},
     )
+
+
+def read_alone(db: Connection) -> Snapshot:
+    """The same as all of a new transaction, and so of one moment: a key never comes without its tenant."""
+    if db.dialect.name != "sqlite":  # there, a transaction sees one moment anyway
+        db.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+    return read(db)

@@ -180,8 +180,9 @@ def suspend(db: Connection, actor: Actor, name: str, reason: str) -> Tenant:
         tenant.id,
         tenant.contact,
         "Sending is suspended",
-        f"Sending for {name} is suspended: {reason}\n\nNew mail is refused, and mail that waits is held until sending "
-        "is resumed. Answer this message, or write to whoever runs the mail relay, to have it looked at again.",
+        f"Sending for {name} is suspended: {reason}\n\nNew mail is refused. Mail that waits is held; what waits too "
+        "long, usually a day, is given up. Answer this message, or write to whoever runs the mail relay, to have it "
+        "looked at again.",
     )
     return find(db, name)
 
