@@ -17,6 +17,7 @@ from relay.ses.errors import Scope, SesProblem
 from relay.ses.suppression import Suppressed
 from relay.ses.wire import SesAccount as Ses
 from relay.store.beside import Changes
+from relay.store.clock import moment_ms
 from relay.store.directory import audit
 from relay.store.directory.accounts import SesAccount
 from relay.store.directory.audit import Actor
@@ -104,8 +105,7 @@ async def mirror(
 def _entry(each: Suppressed) -> Entry | None:
     """None for what is no address here; nobody can send to it either."""
     try:
-        at = int(each.at.timestamp() * 1000)
-        return Entry.parse(each.address, each.reason.lower(), SOURCE, created_at=at)
+        return Entry.parse(each.address, each.reason.lower(), SOURCE, created_at=moment_ms(each.at))
     except Problem:
         return None
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import BinaryIO
 
 from relay.errors import Fault, Kind, Problem, printable
-from relay.store.clock import now_ms, rfc3339
+from relay.store.clock import moment_ms, now_ms, rfc3339
 from relay.store.suppressions import Entry, Suppression
 
 COLUMNS = ("address", "reason", "source", "note", "created_at", "expires_at")
@@ -77,7 +77,7 @@ def moment(text: str) -> int:
         found = datetime.fromtimestamp(int(text[:16]), UTC) if is_number else datetime.fromisoformat(text)
     if found is None or found.tzinfo is None or found.year < 1970:
         raise ValueError(f"{printable(text, 40)} is not a time such as 2026-03-01T12:00:00Z")
-    return int(found.timestamp() * 1000)
+    return moment_ms(found)
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes | None]]:

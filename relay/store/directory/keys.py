@@ -14,7 +14,7 @@ from relay.declared import DEFAULT_TENANT, KeyChange, KeyFields, Permission
 from relay.errors import Kind, Problem, printable
 from relay.message import Ids
 from relay.sealing import Sealer, api_key_prefix, new_api_key
-from relay.store.clock import clock, milliseconds
+from relay.store.clock import clock, milliseconds, moment_ms
 from relay.store.directory import audit, tenants
 from relay.store.directory.audit import Actor
 from relay.store.directory.installation import row_id, shown
@@ -213,7 +213,7 @@ def _insert(db: Connection, made: ApiKey) -> None:
 
 def expiry(at: datetime | None) -> int | None:
     """As the column has it: milliseconds since 1970."""
-    return None if at is None else int(at.timestamp() * 1000)
+    return None if at is None else moment_ms(at)
 
 
 def change(
