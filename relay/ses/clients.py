@@ -9,7 +9,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Protocol, Self
 
-from relay.errors import Kind, Unusable
+from relay.errors import Kind
 from relay.ses.access import CONCURRENCY, Access, Base, Chain, Credentials, Profile, Role, StaticKeys
 from relay.ses.errors import Scope, SesProblem
 from relay.ses.link import Client, Link
@@ -19,7 +19,6 @@ from relay.ses.wire import SesAccount
 
 __all__ = [
     "Access",
-    "AccountError",
     "Accounts",
     "Base",
     "Chain",
@@ -29,7 +28,6 @@ __all__ = [
     "StaticKeys",
     "check_region",
     "concurrency",
-    "open_accounts",
 ]
 
 GRACE = timedelta(seconds=30)  # for the calls in hand of an account that was changed or removed
@@ -170,30 +168,3 @@ def concurrency(access: _Limited) -> int:
 def check_region(region: str) -> str | None:
     """What is wrong with a region that is called without an endpoint_url; None where SES has it."""
     return None if region in ses_regions() else f"SES has no region {region}"
-
-
-# -- accounts as the file has them -----------------------------------------------------------------------------------
-
-
-class AccountError(Unusable):
-    """An SES account's settings cannot work. The text says why."""
-
-
-@asynccontextmanager
-async def open_accounts(settings: Mapping[str, Any]) -> AsyncIterator[dict[str, SesAccount]]:
-    """Clients for these accounts, by name. Raises AccountError for a region that does not exist."""
-    for name, account in settings.items():
-        if account.endpoint_url is None and (fault := check_region(account.region)):
-            raise AccountError(f"ses_accounts.{name}.region: {fault}")
-    async with Accounts() as accounts:
-        yield await accounts.replace({name: _access(name, account) for name, account in settings.items()})
-
-
-def _access(name: str, account: Any) -> Access:
-    given = account.credentials
-    if getattr(given, "role_arn", None):
-        raise AccountError(f"ses_accounts.{name}.credentials.role_arn: a role needs the ExternalId of the directory")
-    credentials: Credentials = Profile(given.profile) if given.profile else Chain()
-    if given.access_key_id:
-        credentials = StaticKeys(given.access_key_id, given.secret_access_key.get_secret_value())
-    return Access(name, account.region, credentials, account.endpoint_url, concurrency=account.concurrency)

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -19,6 +20,7 @@ from relay.store.directory.installation import establish
 from relay.store.writer import translated
 
 Answer = TypeVar("Answer")
+OLD_SCHEMA = "the database's schema is old: start the server, or run `relay migrate`, first"
 
 
 def with_database(settings: Settings, work: Callable[[Connection, Sealer], Answer]) -> Answer:
@@ -30,13 +32,18 @@ def with_database(settings: Settings, work: Callable[[Connection, Sealer], Answe
         _check(db)
         return work(db, establish(db, master))
 
+    if database.is_sqlite(url) and not database.sqlite_path(url).exists():
+        database.migrate_sqlite(url)
+    return once(url, run)
+
+
+def once(url: URL, work: Callable[[Connection], Answer], *, is_reading: bool = False) -> Answer:
+    """Open a database, run `work` in one transaction, close it. `is_reading`: on SQLite it waits for no writer."""
     if database.is_sqlite(url):
-        if not database.sqlite_path(url).exists():
-            database.migrate_sqlite(url)
-        engine = database.writing_engine(url)
+        engine = database.reading_engine(url) if is_reading else database.writing_engine(url)
         try:
             with engine.begin() as db:
-                return run(db)
+                return work(db)
         finally:
             engine.dispose()
 
@@ -45,7 +52,7 @@ def with_database(settings: Settings, work: Callable[[Connection, Sealer], Answe
         try:
             await database.reach(engine)
             async with engine.begin() as db:
-                return await db.run_sync(run)
+                return await db.run_sync(work)
         finally:
             await engine.dispose()
 
@@ -138,4 +145,4 @@ async def _within(engine: Engine | AsyncEngine, work: Callable[[Connection], Ans
 
 def _check(db: Connection) -> None:
     if not database.check_revision(db):
-        raise StoreError("the database's schema is old: start the server, or run `relay migrate`, first")
+        raise StoreError(OLD_SCHEMA)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable
 from typing import TypeVar
@@ -13,6 +12,7 @@ from sqlalchemy.pool import StaticPool
 from relay.sealing import KEY_SIZE, MasterKey, Sealer, SealingError
 from relay.settings import Settings
 from relay.store import database, files
+from relay.store.beside import OLD_SCHEMA, once
 from relay.store.database import StoreError
 from relay.store.directory.installation import establish
 from relay.store.schema import installation, metadata
@@ -31,31 +31,14 @@ def peek(settings: Settings, read: Callable[[Connection, Sealer], Answer]) -> An
     def run(db: Connection) -> Answer:
         if not database.check_revision(db):
             if database.revision_of(db) is not None:
-                raise StoreError("the database's schema is old: start the server, or run `relay migrate`, first")
+                raise StoreError(OLD_SCHEMA)
             return _of_a_new_one(read)
         wrapped = db.scalar(select(installation.c.wrapped_key))
         return _of_a_new_one(read) if wrapped is None else read(db, Sealer(_master_key(settings), wrapped))
 
-    if database.is_sqlite(url):
-        if not database.sqlite_path(url).exists():
-            return _of_a_new_one(read)
-        engine = database.reading_engine(url)
-        try:
-            with engine.connect() as db:
-                return run(db)
-        finally:
-            engine.dispose()
-
-    async def over_asyncpg() -> Answer:
-        engine = database.listing_engine(url)
-        try:
-            await database.reach(engine)
-            async with engine.connect() as db:
-                return await db.run_sync(run)
-        finally:
-            await engine.dispose()
-
-    return asyncio.run(over_asyncpg())
+    if database.is_sqlite(url) and not database.sqlite_path(url).exists():
+        return _of_a_new_one(read)
+    return once(url, run, is_reading=True)
 
 
 def _of_a_new_one(read: Callable[[Connection, Sealer], Answer]) -> Answer:

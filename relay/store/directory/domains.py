@@ -262,17 +262,14 @@ def _require_room(db: Connection, tenant: Tenant, mode: Mode) -> None:
 
 
 def _options(fields: DomainFields | DomainChange) -> dict[str, Any]:
+    sets = fields.sets
     return {
         "include_subdomains": fields.include_subdomains,
-        "configuration_sets": json.dumps({stream.value: name for stream, name in sorted_sets(fields)}),
+        "configuration_sets": json.dumps({stream.value: sets[stream] for stream in Stream if stream in sets}),
         "streams": json.dumps([stream.value for stream in fields.streams]),
         "default_sender": fields.default_sender,
         "ses_tenant": fields.ses_tenant,
     }
-
-
-def sorted_sets(fields: DomainFields | DomainChange) -> list[tuple[Stream, str]]:
-    return [(stream, fields.sets[stream]) for stream in Stream if stream in fields.sets]
 
 
 def _account_for(db: Connection, tenant: Tenant, mode: Mode, name: str | None, *, is_operator: bool) -> SesAccount:
