@@ -18,6 +18,7 @@ check: .venv/dev
 
 bench: .venv/dev
 	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench.large
 
 soak: .venv/dev
 	@$(BIN)/python -m pytest -q -s -m soak

@@ -23,7 +23,7 @@ PEERS = (
         partial(relay.running, rate=relay.TRICKLE, is_measured_to_ses=False),
         by_smtp_source=True,
     ),
-    Peer(POSTFIX, postfix.relaying, postfix.missing),
+    Peer(POSTFIX, postfix.relaying, postfix.missing, by_smtp_source=True),
     Peer(DISCARD, postfix.discarding, postfix.missing, by_smtp_source=True),
     Peer(HOLD, postfix.holding, postfix.missing, by_smtp_source=True),
     Peer(LIMIT, limit.running, by_smtp_source=True),

@@ -21,7 +21,7 @@ from bench.__main__ import say
 from bench.peers import relay
 from bench.peers.target import Peer, Target
 from bench.processes import output, python
-from bench.rounds import Fault, Found, Measurement, Plan, measured
+from bench.rounds import BENCH, Fault, Found, Measurement, Plan, measured
 
 EMPTY, LONG = "empty list", "long list"
 WANTED = 0.9  # of the rate with an empty list
@@ -70,7 +70,7 @@ def lines(found: list[Found]) -> Iterator[str]:
     """For each pattern the medians, and the median of the ratios within each round."""
     rates: dict[str, dict[int, dict[str, Measurement]]] = defaultdict(lambda: defaultdict(dict))
     for each in found:
-        if isinstance(each, Measurement) and each.generator == "bench":
+        if isinstance(each, Measurement) and each.generator == BENCH:
             rates[each.pattern][each.round][each.peer] = each
     yield f"{'':<20}{'empty':>10}{'long':>10}{'ratio':>8}{'p99 empty':>12}{'p99 long':>12}"
     for pattern, rounds in rates.items():

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import ssl
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from relay import __version__, log
-from relay.certificates import self_signed, server_context
+from relay.certificates import Certificates, self_signed
 from relay.config import Settings, Tls, load
+from relay.declared import TlsVersion
 from relay.dispatch.dispatcher import Dispatcher
 from relay.dns import Resolver
 from relay.errors import Kind, Problem, Unusable
@@ -26,8 +26,11 @@ from relay.management.desk import Desk
 from relay.management.noticing import Notifier
 from relay.management.reaching import access_of, base_of
 from relay.management.verification import Verification
+from relay.memory import give_back_large_blocks
 from relay.metrics import Metrics
 from relay.routing import standing
+from relay.routing.devices import DailyCaps
+from relay.routing.disk import Disk
 from relay.routing.door import Door
 from relay.routing.intake import Intake
 from relay.routing.limits import MemoryBudget
@@ -38,13 +41,17 @@ from relay.routing.rates import Rates
 from relay.routing.recipients import Recipients
 from relay.routing.senders import Senders
 from relay.routing.standing import ACCOUNT
+from relay.routing.trust import Trust
 from relay.sealing import SealingError
 from relay.ses.access import Access, StaticKeys
 from relay.ses.clients import Accounts
+from relay.smtp import descriptors
 from relay.smtp.edge import Edge
 from relay.smtp.listener import Listeners
-from relay.store import blocks, usage
+from relay.smtp.record import FailureLog
+from relay.store import blocks, device_usage, smtp_failures, usage
 from relay.store.clock import now_ms
+from relay.store.database import is_sqlite, sqlite_path
 from relay.store.directory import installation, keys
 from relay.store.directory.snapshot import Snapshot
 from relay.store.directory.snapshot import read_alone as read_snapshot
@@ -56,6 +63,8 @@ from relay.values import Network
 RELOAD_EVERY = 1.0  # seconds: how soon what a command or another process changed counts
 USAGE_EVERY = 10.0  # seconds: how old other processes' counts towards a quota may be
 USED_EVERY = 60.0  # seconds: how old "last used" of a key may be
+SWEEP_EVERY = 3600.0  # seconds: how much longer than promised something may stay
+SWEEPS = (smtp_failures.sweep,)  # each deletes a slice of what is over, and says how much that was
 ANSWER_WITHIN = timedelta(seconds=5)  # what is in hand when the doors close
 
 
@@ -70,6 +79,8 @@ class Core:
     logins: Logins
     door: Door
     quota: Quota
+    caps: DailyCaps
+    failures: FailureLog
 
 
 class Server:
@@ -79,19 +90,27 @@ class Server:
         self._core = core
         self._is_stopping = False
         self._counted_at = self._noted_at = 0.0
+        self._swept_at = -SWEEP_EVERY  # at once after a start, too
         self._generation = core.senders.snapshot.generation  # what every part goes by
         self._reloading = asyncio.Lock()
         self.work: list[asyncio.Task[None]] = []
         self.smtp_ports: list[int] = []
+        self.trusts: Sequence[Trust] = ()
         self.http_port = 0
+        self.certificates: Certificates | None = None
 
     async def reload_for_ever(self) -> None:
         """Read again what others changed, and write down what was noticed here."""
         while True:
             await asyncio.sleep(RELOAD_EVERY)
             try:
+                if self.certificates is not None:
+                    self.certificates.refresh()
                 await self.note()
                 await self.reload()
+                for trust in self.trusts:
+                    trust.look()
+                await self._sweep()
             except Exception as exc:  # the next round tries again; the old state stays good
                 log.trouble("reload.failed", exc)
 
@@ -104,7 +123,7 @@ class Server:
         core = self._core
         if time.monotonic() - self._counted_at > USAGE_EVERY:
             self._counted_at = time.monotonic()
-            await count_usage(core.store, core.quota)
+            await count_usage(core.store, core.quota, core.caps)
         core.logins.replace(await core.store.read(blocks.standing))
         if await core.store.read(installation.generation) == self._generation:
             return
@@ -115,14 +134,27 @@ class Server:
         self._generation = snapshot.generation
 
     async def note(self, *, is_last: bool = False) -> None:
-        """Write down what only memory knows: who was blocked, and which keys were used."""
+        """Write down what only memory knows: who was blocked, which sessions failed, and which keys were used."""
+        store = self._core.store
         for block in self._core.door.begun():
-            await self._core.store.write(blocks.begin, block, Rank.SWEEP)
+            await store.write(blocks.begin, block, Rank.SWEEP)
             self._core.door.forget(block)
+        while failures := self._core.failures.take():
+            sealed = [smtp_failures.seal(store.sealer, each) for each in failures]
+            await store.write(smtp_failures.note, sealed, Rank.SWEEP)
         if is_last or time.monotonic() - self._noted_at > USED_EVERY:
             self._noted_at = time.monotonic()
             if used := self._core.senders.take_used():
-                await self._core.store.write(keys.note_used, used, Rank.SWEEP)
+                await store.write(keys.note_used, used, Rank.SWEEP)
+
+    async def _sweep(self) -> None:
+        """Delete what is kept for a time that is over. A server that sweeps beside us finds nothing left."""
+        if time.monotonic() - self._swept_at < SWEEP_EVERY:
+            return
+        self._swept_at = time.monotonic()
+        for sweep in SWEEPS:
+            while await self._core.store.write(sweep, None, Rank.SWEEP):
+                pass
 
     async def redeclare(self, settings: Settings) -> None:
         """The file was changed: its rows become what it says, all or nothing. Raises Problem."""
@@ -146,6 +178,10 @@ class Server:
             if tenant.plan is not None and tenant.plan not in senders.plans:
                 said = f"its plan {tenant.plan} is not in the configuration, so nothing limits it"
                 faults[f"tenant {tenant.name}"] = said
+        if self.certificates is not None and self.certificates.fault:
+            faults["certificate"] = self.certificates.fault
+        for trust in self.trusts:
+            faults |= trust.faults()
         if self._is_stopping:
             faults["server"] = "is stopping"
         return Readiness(not self._is_stopping, faults)
@@ -169,10 +205,12 @@ async def take_over(core: Core, snapshot: Snapshot) -> None:
     await core.dispatcher.replace(snapshot, opened, holds)
 
 
-async def count_usage(store: Store, quota: Quota) -> None:
-    """What every process together accepted this month."""
+async def count_usage(store: Store, quota: Quota, caps: DailyCaps) -> None:
+    """What every process together accepted: this month of tenants, today of devices."""
     now = now_ms()
-    quota.load(await store.read(lambda db: usage.of_month(db, now)), now)
+    month, today = await store.read(lambda db: (usage.of_month(db, now), device_usage.of_day(db, now)))
+    quota.load(month, now)
+    caps.load(today, now)
 
 
 @asynccontextmanager
@@ -194,29 +232,33 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
         senders = Senders(store.sealer, snapshot, settings.plans)
         logins = Logins(settings.logins, exempt_networks(settings))
         logins.replace(await store.read(blocks.standing))
-        quota = Quota()
+        quota, caps = Quota(), DailyCaps()
         dispatcher, door = Dispatcher(settings, store, metrics), Door(senders, logins)
-        core = Core(store, accounts, dispatcher, senders, logins, door, quota)
+        core = Core(store, accounts, dispatcher, senders, logins, door, quota, caps, FailureLog(metrics))
         recipients = Recipients(store, MxCheck(resolver, settings.mx.policy, settings.mx.on_trouble))
-        intake = Intake(settings, senders, recipients, quota, store, dispatcher, metrics)
+        url = database_url(settings)
+        disk = Disk(sqlite_path(url).parent if is_sqlite(url) else None, settings.limits.max_message_size)
+        intake = Intake(settings, senders, recipients, quota, caps, disk, store, dispatcher, metrics)
         server = Server(core)
-        await count_usage(store, quota)
+        await count_usage(store, quota, caps)
         await take_over(core, snapshot)
         await core.dispatcher.start()
-        context = _tls_context(settings)
-        edge = Edge(settings, intake, core.door, memory, metrics)
+        server.certificates = certificates = _certificates(settings)
+        edge = Edge(settings, intake, core.door, memory, metrics, core.failures, disk)
         listeners = Listeners(edge)
+        server.trusts = listeners.trusts
         desk = Desk(store, accounts, resolver)
-        http = _http_server(settings, server, core, intake, desk, memory, metrics, context)
+        http = _http_server(settings, server, core, intake, desk, memory, metrics, certificates)
         server.work = work = [
             asyncio.create_task(core.dispatcher.run(), name="dispatcher"),
             asyncio.create_task(server.reload_for_ever(), name="reload"),
+            asyncio.create_task(edge.watch(), name="smtp"),
             asyncio.create_task(Verification(store, desk).run(), name="verification"),
             asyncio.create_task(Notifier(store, accounts, settings.notices).run(), name="notices"),
         ]
         try:
             for listener in settings.smtp.listeners:
-                await listeners.open(listener, context)
+                await listeners.open(listener, certificates)
             server.smtp_ports = listeners.ports
             if http is not None:
                 await http.open()
@@ -241,7 +283,7 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
 
 def exempt_networks(settings: Settings) -> tuple[Network, ...]:
     """Who is never blocked for failed logins: whom the operator names, and whoever may send without a key."""
-    trusted = [network for listener in settings.smtp.listeners for network in listener.trusted_networks]
+    trusted = [each.network for listener in settings.smtp.listeners for each in listener.trusted_networks]
     return (*settings.logins.exempt, *trusted)
 
 
@@ -253,7 +295,7 @@ def _http_server(
     desk: Desk,
     memory: MemoryBudget,
     metrics: Metrics,
-    context: ssl.SSLContext | None,
+    certificates: Certificates | None,
 ) -> HttpServer | None:
     http = settings.http
     if http is None:
@@ -273,28 +315,38 @@ def _http_server(
         requests_per_minute=http.requests_per_minute,
         management_requests_per_minute=http.management_requests_per_minute,
     )
-    return HttpServer(create_app(state), http.address, context if http.tls else None)
+    context = certificates.context() if http.tls and certificates is not None else None
+    return HttpServer(create_app(state), http.address, context)
 
 
-def _tls_context(settings: Settings) -> ssl.SSLContext | None:
+def _certificates(settings: Settings) -> Certificates | None:
+    """None where nobody speaks TLS. Raises CertificateError."""
     needs_tls = (settings.http is not None and settings.http.tls) or any(
         listener.tls is not Tls.NONE for listener in settings.smtp.listeners
     )
     if not needs_tls:
         return None
     if settings.certificate is not None:
-        return server_context(settings.certificate.certificate, settings.certificate.key)
-    return server_context(*self_signed(state_folder(settings), settings.hostname))
+        return Certificates([(settings.certificate.certificate, settings.certificate.key)])
+    folder, name = state_folder(settings), settings.hostname
+    pairs = [self_signed(folder, name)]
+    if any(listener.min_tls in (TlsVersion.V1_0, TlsVersion.V1_1) for listener in settings.smtp.listeners):
+        pairs.append(self_signed(folder, name, is_rsa=True))  # devices that old know no other
+    return Certificates(pairs)
 
 
 async def serve(file: Path, settings: Settings) -> None:
     """Run until SIGTERM or SIGINT, or until a part of the server fails. SIGHUP: take over what the file says now."""
+    give_back_large_blocks()
     stop = asyncio.Event()
     changed = asyncio.Event()
     loop = asyncio.get_running_loop()
     for each in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(each, stop.set)
     loop.add_signal_handler(signal.SIGHUP, changed.set)
+    descriptors.raise_limit()
+    if (room := descriptors.capacity()) < settings.smtp.max_connections:
+        log.trouble("smtp.few_descriptors", connections=room, reason="raise the limit on open files (LimitNOFILE)")
     async with running(settings) as server:
         stopped = asyncio.create_task(stop.wait())
         rereading = asyncio.create_task(_reread_for_ever(file, server, changed))

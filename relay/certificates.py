@@ -1,44 +1,114 @@
-"""The server's TLS certificate: the one given, or a self-signed one made at the first start."""
+"""The server's TLS certificate, given or self-signed, as contexts that follow its files when they change."""
 
 from __future__ import annotations
 
 import os
 import ssl
+import warnings
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
+from relay import log
 from relay.errors import Unusable
 
 VALID_FOR = timedelta(days=3650)
+RSA_BITS = 2048  # what a device of 2005 can still check
+
+Pair = tuple[Path, Path]  # a certificate with its chain, and its key
 
 
 class CertificateError(Unusable):
     """The certificate or its key cannot be used. The text says why."""
 
 
-def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
-    """TLS 1.2 or newer, for listeners (RFC 8996, RFC 8314). Raises CertificateError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+class Certificates:
+    """One certificate, or one of each sort of key, as contexts of TLS servers: one by the least version it takes.
+
+    When the files change, every context has the new certificate for the handshakes to come. Connections keep theirs.
+    """
+
+    def __init__(self, pairs: Sequence[Pair]) -> None:
+        """Raises CertificateError."""
+        self._pairs = pairs
+        self._contexts: dict[ssl.TLSVersion, ssl.SSLContext] = {}
+        self._used = self._seen = self._look()
+        self.fault = ""  # why the files of now are not in use
+        self.context()
+
+    def context(self, floor: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2) -> ssl.SSLContext:
+        """For servers that take this version and newer ones (RFC 8996, RFC 8314: 1.2). Raises CertificateError."""
+        if floor not in self._contexts:
+            self._contexts[floor] = self._load(_empty(floor))
+        return self._contexts[floor]
+
+    def refresh(self) -> None:
+        """Take over the files if they changed and have stayed so since the last call: a pair is replaced in two steps.
+
+        Where they cannot be used, all stays as it is, and the log says so.
+        """
+        found, before = self._look(), self._seen
+        self._seen = found
+        if found == self._used or found != before:
+            return
+        self._used = found
+        try:
+            # First into a context that nobody uses: a key that does not fit would leave one without any.
+            self._load(_empty(ssl.TLSVersion.TLSv1_2))
+            for context in self._contexts.values():
+                self._load(context)
+        except CertificateError as exc:
+            self.fault = f"{exc}; the one before is still in use"
+            log.trouble("certificate.refused", reason=self.fault)
+            return
+        self.fault = ""
+        log.event("certificate.reloaded", file=str(self._pairs[0][0]))
+
+    def _load(self, context: ssl.SSLContext) -> ssl.SSLContext:
+        for certificate, key in self._pairs:
+            try:
+                # A password, so that OpenSSL does not ask the terminal for that of an encrypted key.
+                context.load_cert_chain(certificate, key, password="")
+            except OSError as exc:  # SSLError is one, too
+                reason = exc.reason if isinstance(exc, ssl.SSLError) else exc.strerror
+                raise CertificateError(f"certificate {certificate} with key {key}: {reason}") from exc
+        return context
+
+    def _look(self) -> list[tuple[int, int, int] | None]:
+        return [_mark(file) for pair in self._pairs for file in pair]
+
+
+def _mark(file: Path) -> tuple[int, int, int] | None:
+    """What changes when a file does. None: it cannot be seen."""
     try:
-        context.load_cert_chain(certificate, key)
-    except OSError as exc:  # SSLError is one, too
-        reason = exc.reason if isinstance(exc, ssl.SSLError) else exc.strerror
-        raise CertificateError(f"certificate {certificate} with key {key}: {reason}") from exc
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size
+
+
+def _empty(floor: ssl.TLSVersion) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with warnings.catch_warnings():  # that old versions are deprecated is known, and was asked for
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = floor
+    if floor < ssl.TLSVersion.TLSv1_2:
+        context.set_ciphers("DEFAULT:@SECLEVEL=0")  # or OpenSSL 3 refuses the signatures of TLS 1.0 and 1.1
     return context
 
 
-def self_signed(folder: Path, hostname: str) -> tuple[Path, Path]:
-    """A certificate and key for `hostname` in `folder`, made when they are not there yet."""
-    certificate_file, key_file = folder / "self-signed.crt", folder / "self-signed.key"
+def self_signed(folder: Path, hostname: str, *, is_rsa: bool = False) -> Pair:
+    """A certificate and key for `hostname` in `folder`, made when they are not there yet. RSA: for old devices."""
+    stem = "self-signed-rsa" if is_rsa else "self-signed"
+    certificate_file, key_file = folder / f"{stem}.crt", folder / f"{stem}.key"
     if certificate_file.exists() and key_file.exists():
         return certificate_file, key_file
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = rsa.generate_private_key(65537, RSA_BITS) if is_rsa else ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hostname[:64])])
     now = datetime.now(UTC)
     certificate = (

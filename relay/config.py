@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from relay import container
 from relay.declared import MxPolicy
 from relay.errors import Fault, Problem, Unusable
 from relay.message import canonical_domain
@@ -145,7 +146,7 @@ def check(raw: dict[str, Any], file: Path, environment: Mapping[str, str] = os.e
         found = faults_of(exc, unknown="unknown setting")
         faults += [fault for fault in found if fault.path not in unset]  # they follow from it
     else:
-        faults += settings.cross_faults()
+        faults += settings.cross_faults(container.gateways())
     if faults:
         raise ConfigError(file, tuple(faults))
     return settings

@@ -151,4 +151,6 @@ def printable(text: str | bytes, limit: int = 120) -> str:
     if isinstance(text, bytes):
         text = text.decode("utf-8", "backslashreplace")
     short = text if len(text) <= limit else text[: limit - 3] + "..."
+    if short.isascii() and short.isprintable():
+        return short
     return "".join(c if " " <= c <= "~" else c.encode("unicode_escape").decode("ascii") for c in short)

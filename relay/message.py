@@ -123,10 +123,12 @@ class Field(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Addressee:
-    """A recipient as submitted."""
+    """A recipient as submitted. `notify` and `orcpt` are of DSN (RFC 3461 section 4.1, 4.2), as they were given."""
 
     address: Address
     field: Field = Field.TO
+    notify: str | None = None
+    orcpt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +141,42 @@ class Trace:
 
 
 @dataclass(frozen=True, slots=True)
+class Dsn:
+    """What an envelope says of bounces (RFC 3461 section 4.3, 4.4): `ret` is "full", "hdrs" or None."""
+
+    ret: str | None = None
+    envid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a message is to be handled, apart from what is in it. None: nothing was said.
+
+    `metadata` is what webhooks say back, never in the mail; `send_at` milliseconds since 1970.
+    """
+
+    tag: str | None = None
+    metadata: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    stream: Stream | None = None
+    idempotency_key: str | None = field(default=None, repr=False)
+    track_opens: bool | None = None
+    track_clicks: bool | None = None
+    send_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Submission:
-    """What an edge hands to the core: envelope, bytes and how they came. `raw` never shows in a repr."""
+    """What an edge hands to the core: envelope, bytes and how they came. `raw` never shows in a repr.
+
+    A large one is in pieces, which whoever accepts it takes out of the list: it is not in memory twice.
+    """
 
     sender: Address | None
     recipients: tuple[Addressee, ...]
-    raw: bytes = field(repr=False)
+    raw: bytes | list[bytes] = field(repr=False)
     trace: Trace
     subject: str = field(default="", repr=False)
+    dsn: Dsn = Dsn()
 
 
 @dataclass(frozen=True, slots=True)

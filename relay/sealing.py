@@ -7,7 +7,7 @@ import binascii
 import hmac
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from relay.errors import Unusable
 
 KEY_SIZE = 32
 NONCE_SIZE = 12
-SLICE = 1 << 20  # 1 MB: a longer call into the cipher would hold the interpreter's lock too long
+SLICE = 1 << 20  # 1 MB: a longer call into the cipher would hold the event loop too long
 
 API_KEY_PREFIX = "relay_"
 
@@ -133,26 +133,56 @@ class Sealer:
         and no nonce is used twice because no key is.
         """
         key = secrets.token_bytes(KEY_SIZE)
-        cipher = AESGCM(key)
-        view = memoryview(content)
-        last = max(0, (len(content) - 1) // SLICE)
-        parts = [
-            cipher.encrypt(_nonce(part, part == last), view[part * SLICE : (part + 1) * SLICE], None)
-            for part in range(last + 1)
-        ]
-        return self._master.wrap(key, _purpose(message_id)), parts
+        return self._master.wrap(key, _purpose(message_id)), list(_sealed(AESGCM(key), [content]))
 
-    def open(self, message_id: int, wrapped_key: bytes, parts: Iterable[bytes]) -> Iterator[bytes]:
+    def seal_pieces(self, message_id: int, pieces: list[bytes]) -> tuple[bytes, Iterator[bytes]]:
+        """The same for content in pieces, a part at a time. Takes the pieces out of the list as it goes."""
+        key = secrets.token_bytes(KEY_SIZE)
+        return self._master.wrap(key, _purpose(message_id)), _sealed(AESGCM(key), pieces)
+
+    def open(self, message_id: int, wrapped_key: bytes, parts: Sequence[bytes]) -> Iterator[bytes]:
         """The content's parts in clear. Raises SealingError if anything was changed, reordered or is missing."""
-        cipher = AESGCM(self._master.unwrap(wrapped_key, _purpose(message_id)))
-        sealed = list(parts)
-        for number, part in enumerate(sealed):
-            try:
-                yield cipher.decrypt(_nonce(number, number == len(sealed) - 1), part, None)
-            except InvalidTag as exc:
-                raise SealingError(f"part {number} of the content of message {message_id} is damaged") from exc
-        if not sealed:
+        opener = self.opener(message_id, wrapped_key, len(parts))
+        return (opener.part(number, part) for number, part in enumerate(parts))
+
+    def opener(self, message_id: int, wrapped_key: bytes, parts: int) -> Opener:
+        """What opens a content of so many parts, one by one. Raises SealingError where there are none."""
+        if not parts:
             raise SealingError(f"the content of message {message_id} is missing")
+        return Opener(message_id, AESGCM(self._master.unwrap(wrapped_key, _purpose(message_id))), parts)
+
+
+class Opener:
+    """Opens the parts of one message's content."""
+
+    __slots__ = ("_cipher", "_message_id", "parts")
+
+    def __init__(self, message_id: int, cipher: AESGCM, parts: int) -> None:
+        self._message_id = message_id
+        self._cipher = cipher
+        self.parts = parts
+
+    def part(self, number: int, sealed: bytes) -> bytes:
+        """One part in clear. Raises SealingError if it was changed, or is not this one of so many."""
+        try:
+            return self._cipher.decrypt(_nonce(number, number == self.parts - 1), sealed, None)
+        except InvalidTag as exc:
+            raise SealingError(f"part {number} of the content of message {self._message_id} is damaged") from exc
+
+
+def _sealed(cipher: AESGCM, pieces: list[bytes]) -> Iterator[bytes]:
+    """At most 1 MB each; one part, if an empty one, where there is nothing in the pieces."""
+    number = 0
+    while pieces or not number:
+        piece = memoryview(pieces.pop(0) if pieces else b"")
+        while pieces and not pieces[0]:
+            del pieces[0]
+        if not piece and pieces:
+            continue
+        for at in range(0, len(piece) or 1, SLICE):
+            is_last = not pieces and at + SLICE >= len(piece)
+            yield cipher.encrypt(_nonce(number, is_last), piece[at : at + SLICE], None)
+            number += 1
 
 
 def _purpose(message_id: int) -> bytes:

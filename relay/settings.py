@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from relay.container import Gateways
 from relay.declared import (
     DEFAULT_TENANT,
     AccountFields,
@@ -20,10 +21,13 @@ from relay.declared import (
     ImportedSecret,
     KeyFields,
     MxPolicy,
+    SenderRule,
     TenantFields,
+    TlsVersion,
 )
 from relay.delivery import OnUnknown
 from relay.errors import Fault, Problem
+from relay.memory import allowed
 from relay.message import Address as Mailbox
 from relay.message import Mode, canonical_domain
 from relay.values import (
@@ -31,6 +35,7 @@ from relay.values import (
     Address,
     Domain,
     Email,
+    Label,
     LocalPath,
     Name,
     Nameserver,
@@ -40,10 +45,13 @@ from relay.values import (
     Size,
     Span,
     Yes,
+    network,
     read_secret,
 )
 
 SES_MESSAGE_LIMIT = 40 * MB  # SES fact 1.2: counted on the MIME message
+LEAST_MEMORY = 64 * MB  # for messages: a large one has to fit, whatever else is being received
+MOST_MEMORY = 256 * MB  # for messages, where nobody asked for more
 
 
 class Tls(Enum):
@@ -59,18 +67,50 @@ class Certificate(Section):
     key: LocalPath
 
 
+class TrustedNetwork(Section):
+    """Who may send without logging in. A bare network stands for one that acts as no key.
+
+    `key`: as whose, by its id, name or prefix; None: as anyone of the default tenant. `sender`: what replaces senders
+    that cannot be, by a SenderRule.
+    """
+
+    network: Network
+    key: Label | None = None
+    sender: Email | None = None
+
+
+def _trusted(value: Any) -> Any:
+    """Of a bare network nothing says where in it a fault is: its path is its own."""
+    return value if isinstance(value, Mapping | TrustedNetwork) else {"network": network(value)}
+
+
 class SmtpListener(Section):
     address: Address
-    tls: Tls = Tls.STARTTLS
+    tls: Tls = Tls.STARTTLS  # on port 465 implicit: that is what it is for (RFC 8314 section 7.3)
+    min_tls: TlsVersion = TlsVersion.V1_2
     auth_without_tls: Yes = False
-    trusted_networks: tuple[Network, ...] = ()
+    trusted_networks: tuple[Annotated[TrustedNetwork, BeforeValidator(_trusted)], ...] = ()
+    proxy_from: tuple[Network, ...] = ()  # who may say by the PROXY protocol for whom it speaks
+    sender_rule: SenderRule | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _tls_of_port(cls, raw: Any) -> Any:
+        if isinstance(raw, dict) and "tls" not in raw and str(raw.get("address")).endswith(":465"):
+            return raw | {"tls": Tls.IMPLICIT}
+        return raw
 
 
 class Smtp(Section):
     listeners: tuple[SmtpListener, ...] = ()
     max_recipients: Annotated[int, Field(ge=100, le=50_000)] = 1000  # RFC 5321 section 4.5.3.1.8: at least 100
     idle_timeout: Annotated[Span, Field(ge=timedelta(seconds=10))] = timedelta(minutes=5)  # RFC 5321 section 4.5.3.2.7
+    login_delay: Annotated[Span, Field(le=timedelta(seconds=5))] = timedelta(seconds=1)  # times the failures so far
+    login_timeout: Annotated[Span, Field(ge=timedelta(seconds=5))] = timedelta(minutes=1)
+    data_timeout: Annotated[Span, Field(ge=timedelta(minutes=3))] = timedelta(minutes=30)
+    min_data_rate: Annotated[int, Field(ge=1)] = 500  # octets a second, over a minute
     max_connections: Annotated[int, Field(ge=1)] = 500
+    max_connections_per_address: Annotated[int, Field(ge=1)] = 50
 
 
 class Http(Section):
@@ -173,7 +213,7 @@ class Retention(Section):
 
 class Limits(Section):
     max_message_size: Annotated[Size, Field(ge=64 << 10, le=SES_MESSAGE_LIMIT)] = SES_MESSAGE_LIMIT
-    message_memory: Annotated[Size, Field(ge=64 * MB)] = 256 * MB
+    message_memory: Annotated[Size, Field(ge=LEAST_MEMORY)] = Field(default_factory=lambda: _message_memory())
 
 
 class Log(Section):
@@ -202,7 +242,7 @@ class Settings(Section):
     mx: Mx = Mx()
     delivery: Delivery = Delivery()
     retention: Retention = Retention()
-    limits: Limits = Limits()
+    limits: Limits = Field(default_factory=lambda: Limits())
     log: Log = Log()
     folder: Path
 
@@ -212,8 +252,8 @@ class Settings(Section):
             return next(iter(self.ses_accounts))
         return domain.account
 
-    def cross_faults(self) -> list[Fault]:
-        """What only shows when sections are seen together."""
+    def cross_faults(self, gateways: Gateways = frozenset()) -> list[Fault]:
+        """What only shows when sections are seen together. `gateways`: of the container this runs in, if it does."""
         faults = [fault for name, domain in self.domains.items() for fault in self._faults_of_domain(name, domain)]
         for name, account in self.ses_accounts.items():
             faults += self._faults_of_tenant(f"ses_accounts.{name}.tenant", account.tenant)
@@ -221,6 +261,8 @@ class Settings(Section):
             faults += self._faults_of_plan(name, tenant)
         for number, key in enumerate(self.keys):
             faults += self._faults_of_tenant(f"keys.{number}.tenant", key.tenant)
+        for number, listener in enumerate(self.smtp.listeners):
+            faults += _faults_of_trust(f"smtp.listeners.{number}.trusted_networks", listener, gateways)
         faults += _repeated("name", [key.name for key in self.keys])
         faults += _repeated("secret", [key.secret.get_secret_value() for key in self.keys])
         if self.notices is not None and self.notices.account not in self.ses_accounts:
@@ -264,6 +306,20 @@ class Settings(Section):
             yield Fault(f"{path}.account", f"{theirs}: a {domain.mode.value} domain of {domain.tenant} cannot use it")
 
 
+def _faults_of_trust(path: str, listener: SmtpListener, gateways: Gateways) -> Iterator[Fault]:
+    seen: set[Network] = set()
+    for number, each in enumerate(listener.trusted_networks):
+        if each.network in seen:
+            yield Fault(f"{path}.{number}", f"{each.network} is listed twice")
+        seen.add(each.network)
+        if each.network.num_addresses == 1 and each.network[0] in gateways:
+            yield Fault(
+                f"{path}.{number}",
+                f"{each.network[0]} is the gateway of this container: whoever comes through a published port may seem "
+                "to come from there, and could send; use the host's network, or let clients log in",
+            )
+
+
 def _repeated(what: str, values: Iterable[str]) -> Iterator[Fault]:
     """Where a key says what one before it said. Never the value: it may be a secret."""
     first: dict[str, int] = {}
@@ -278,6 +334,11 @@ def _unknown(what: str, name: str, known: Iterable[str]) -> str:
 
 def _listed(names: Iterable[str]) -> str:
     return f"there is {', '.join(sorted(names)) or 'none'}"
+
+
+def _message_memory() -> int:
+    """A third of what the process may have: the rest is for the process itself, buffers and mail being sent."""
+    return max(LEAST_MEMORY, min(MOST_MEMORY, allowed() // 3))
 
 
 def _own_name() -> str:

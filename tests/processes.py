@@ -120,6 +120,7 @@ class Relay:
     process: subprocess.Popen[bytes] | None = None
     starts: int = 0
     environment: dict[str, str] = field(default_factory=dict)
+    limits: tuple[str, ...] = ()  # a command that starts another one under them, such as prlimit
 
     @property
     def config(self) -> Path:
@@ -134,7 +135,17 @@ class Relay:
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            command = [sys.executable, "-W", "error", "-m", "relay", "serve", "--config", str(self.config)]
+            command = [
+                *self.limits,
+                sys.executable,
+                "-W",
+                "error",
+                "-m",
+                "relay",
+                "serve",
+                "--config",
+                str(self.config),
+            ]
             self.process = subprocess.Popen(command, stderr=log, env=os.environ | self.environment)
         self.starts += 1
         process = self.process

@@ -39,7 +39,10 @@ def relay_settings(folder: Path, sandbox_url: str, **overrides: Any) -> config.S
     account = {"region": "eu-west-1", "endpoint_url": sandbox_url, "rate": 900}
     raw: dict[str, Any] = {
         "hostname": "relay.test",
-        "smtp": {"listeners": [anywhere | {"tls": "starttls"}, anywhere | {"tls": "implicit"}, anywhere | trusted]},
+        "smtp": {
+            "login_delay": "0s",
+            "listeners": [anywhere | {"tls": "starttls"}, anywhere | {"tls": "implicit"}, anywhere | trusted],
+        },
         "http": anywhere,
         "ses_accounts": {
             each.name: account | {"credentials": {"access_key_id": each.name, "secret_access_key": "any"}}

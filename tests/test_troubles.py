@@ -99,7 +99,7 @@ def test_every_row_is_sound(kind: Kind) -> None:
 @pytest.mark.parametrize("reply", Reply)
 def test_every_reply_is_sound(reply: Reply) -> None:
     assert reply.status.startswith(f"{reply.code // 100}.") == (reply is not Reply.SEND_DATA)  # RFC 2034 section 4
-    assert re.fullmatch(rb"[2345]\d\d [ -~]+\r\n", reply.line())
+    assert re.fullmatch(rb"[2345]\d\d [ -~]+\r\n", reply.wire)
     assert re.fullmatch(rb"[2345]\d\d [ -~]+\r\n", reply.line("ü\r\n250 2.0.0 OK"))
 
 

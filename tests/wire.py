@@ -2,11 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from typing import Self
 
 PATIENCE = 15.0  # seconds
+# RFC 2034 section 4: the greeting, the answers to EHLO and HELO and 3yz carry no enhanced status; every other reply
+# does, of its own class. Every reply of every test that speaks SMTP here is held to it.
+BARE = re.compile(
+    r"220 \S+ ESMTP Relay$|3\d\d |250[- ]([a-z][a-z0-9-]*(\.[a-z0-9-]+)*|PIPELINING|SIZE \d+|8BITMIME|DSN|"
+    r"ENHANCEDSTATUSCODES|STARTTLS|AUTH PLAIN LOGIN|HELP)$"
+)
+ENHANCED = re.compile(r"([245])\d\d[- ]\1\.\d{1,3}\.\d{1,3} \S")
+LONGEST = 510  # octets without the line end (RFC 5321 section 4.5.3.1.5)
+
+
+def is_sound(line: str) -> bool:
+    """Whether it may be a line of a reply."""
+    return len(line) <= LONGEST and line.isascii() and bool(BARE.match(line) or ENHANCED.match(line))
 
 
 class Wire:
@@ -35,7 +49,9 @@ class Wire:
             self._received += chunk
         line, _, self._received = self._received.partition(b"\n")
         assert line.endswith(b"\r"), line
-        return line[:-1].decode("ascii")
+        text = line[:-1].decode("ascii")
+        assert is_sound(text), text
+        return text
 
     def reply(self) -> str:
         """The last line of the next reply."""

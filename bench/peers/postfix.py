@@ -65,6 +65,7 @@ retry     unix  -  -  n  -    -  error
 discard   unix  -  -  n  -    -  discard
 anvil     unix  -  -  n  -    1  anvil
 scache    unix  -  -  n  -    1  scache
+tlsmgr    unix  -  -  n  1000? 1  tlsmgr
 postlog   unix-dgram n - n  -    1  postlogd
 """
 DISCARD = "default_transport = discard:"
@@ -108,26 +109,27 @@ def relaying(folder: Path) -> Iterator[Target]:
     with started(command, folder / "sink.log", stdout=subprocess.PIPE) as process:
         wait_for("smtp-sink listens", lambda: listens(port), START_WITHIN, process)
         sink = Sink(process)
-        with _instance(folder, f"relayhost = [127.0.0.1]:{port}") as (smtp_port, queue):
+        with instance(folder, f"relayhost = [127.0.0.1]:{port}") as (smtp_port, queue):
             yield Target(smtp_port=smtp_port, far_end=sink, settle=lambda: _drain(queue))
 
 
 @contextlib.contextmanager
 def discarding(folder: Path) -> Iterator[Target]:
     """Postfix that queues mail durably, then throws it away: accepting, and the least delivery there is."""
-    with _instance(folder, DISCARD) as (smtp_port, queue):
+    with instance(folder, DISCARD) as (smtp_port, queue):
         yield Target(smtp_port=smtp_port, settle=lambda: _drain(queue))
 
 
 @contextlib.contextmanager
 def holding(folder: Path) -> Iterator[Target]:
     """Postfix that queues mail durably and leaves it there: nothing but accepting."""
-    with _instance(folder, HOLD) as (smtp_port, _):
+    with instance(folder, HOLD) as (smtp_port, _):
         yield Target(smtp_port=smtp_port)
 
 
 @contextlib.contextmanager
-def _instance(folder: Path, transport: str) -> Iterator[tuple[int, Path]]:
+def instance(folder: Path, transport: str) -> Iterator[tuple[int, Path]]:
+    """Its port and its queue. `transport`: lines of main.cf that say where mail goes."""
     port = free_port()
     _write(folder, port, transport)
     postfix = [shutil.which("postfix") or "", "-c", str(folder / "etc")]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 from pydantic import Field
 
+from relay.cli import senders
 from relay.cli.options import (
     DEFAULT_CONFIG,
     AsJson,
@@ -25,7 +26,11 @@ from relay.cli.options import (
     show,
     show_one,
 )
+from relay.cli.senders import Daily, DeviceName, From, MinTls, Networks, Replaced, Senders, To
 from relay.declared import KeyChange, KeyFields, Permission
+from relay.errors import Kind, Problem
+from relay.sealing import Sealer
+from relay.store import Connection
 from relay.store.beside import with_database
 from relay.store.clock import now_ms
 from relay.store.directory import keys, tenants
@@ -53,21 +58,38 @@ FIELDS = {
     "domains.*": "--domain",
     "rate_per_minute": "--rate",
     "secret": "the key",
+    **senders.FIELDS,
 }
 
 
 @app.command()
 def create(
-    name: NewName,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[NAME]", help="What it is for, for example the application's name.", show_default=False
+        ),
+    ] = None,
     permission: May = Permission.SEND_ONLY,
     tenant: Tenant = None,
     domain: Domains = None,
     rate: Rate = None,
     days: Days = None,
+    device: DeviceName = None,
+    network: Networks = None,
+    sender: From = None,
+    replace: Replaced = None,
+    to: To = None,
+    daily: Daily = None,
+    min_tls: MinTls = None,
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
     """Make a key and print it, once: only its hash is kept. A running server knows it within 2 seconds."""
-    wanted = _fields(name, permission, tenant, domain, rate, days)
+    called = name or device
+    if called is None or (name and device):
+        raise Problem(Kind.BAD_REQUEST, "name the key: by NAME or, for a device, by --device NAME")
+    rules = Senders(network, sender, replace, to, daily, min_tls).made(is_device=device is not None)
+    wanted = _fields(called, permission, tenant, domain, rate, days, more=rules)
     _, secret = with_database(settings_of(config), lambda db, sealer: keys.create(db, sealer, actor(), wanted))
     typer.echo(secret)
 
@@ -98,11 +120,12 @@ def _fields(
     rate: int | None,
     days: int | None,
     secret: str | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> KeyFields:
     wanted = said(
         tenant=tenant, domains=domain, rate_per_minute=rate, expires_at=_expiry(days) if days else None, secret=secret
     )
-    return parsed(KeyFields, wanted | {"name": name, "permission": permission}, FIELDS)
+    return parsed(KeyFields, wanted | {"name": name, "permission": permission, **(more or {})}, FIELDS)
 
 
 def _expiry(days: int) -> datetime:
@@ -159,6 +182,8 @@ def _row(key: ApiKey, now: int) -> dict[str, Any]:
         "created_at": moment(key.created_at),
         "expires_at": moment(key.expires_at),
         "last_used_at": moment(key.last_used_at),
+        "sender_rule": senders.shown(key.sender_rule),
+        "device": senders.shown(key.device),
         "id": shown(key.id),
     }
 
@@ -180,14 +205,29 @@ def change(
     rate: Annotated[int | None, typer.Option("--rate", help="Sends a minute, as of `create`; 0: the plan's.")] = None,
     days: Annotated[int | None, typer.Option(help="Expires so many days from now.", min=1, max=36_500)] = None,
     no_expiry: Annotated[bool, typer.Option("--no-expiry", help="Never expires.")] = False,
+    network: Networks = None,
+    sender: From = None,
+    replace: Replaced = None,
+    to: To = None,
+    daily: Daily = None,
+    min_tls: MinTls = None,
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
-    """Change what is named of a key. Its permission and its tenant stay: make another key for those."""
+    """Change what is named of a key. Its permission and its tenant stay: make another key for those.
+
+    --network makes it a key for a device, and --network '' an ordinary one again; --from '' takes back a sender rule,
+    --to '' and --daily 0 a device's recipients and cap.
+    """
+    rules = Senders(network, sender, replace, to, daily, min_tls)
     wanted = said(name=name, domains=domain, rate_per_minute="" if rate == 0 else rate)
     if days or no_expiry:
         wanted["expires_at"] = None if no_expiry or days is None else _expiry(days)
-    fields = parsed(KeyChange, wanted, FIELDS | {"name": "--name"})
-    changed = with_database(settings_of(config), lambda db, _: keys.change(db, actor(), key, fields))
+
+    def change_it(db: Connection, _: Sealer) -> ApiKey:
+        more = rules.changed(keys.find(db, key))
+        return keys.change(db, actor(), key, parsed(KeyChange, wanted | more, FIELDS | {"name": "--name"}))
+
+    changed = with_database(settings_of(config), change_it)
     typer.echo(f"{changed.prefix} is changed; `relay key show {shown(changed.id)}` shows it")
 
 

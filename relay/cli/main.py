@@ -19,6 +19,7 @@ from relay.cli import (
     queue,
     run,
     sending,
+    smtp,
     standing,
     suppressions,
     tenants,
@@ -62,6 +63,7 @@ app.add_typer(keys.app, name="key")
 app.add_typer(queue.app, name="queue")
 app.add_typer(suppressions.app, name="suppression")
 app.add_typer(blocks.app, name="block")
+app.add_typer(smtp.app, name="smtp")
 
 
 def _stop(message: str, code: int) -> NoReturn:

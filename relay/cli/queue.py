@@ -69,6 +69,13 @@ def show_message(public_id: Id, as_json: AsJson = False, config: ConfigFile = DE
         "message_id": found.rfc_message_id,
         "size": found.size,
         "accepted_at": moment(found.accepted_at),
+        "scheduled_at": moment(found.scheduled_at),
+        "tag": found.tag,
+        "metadata": found.metadata,
+        "track_opens": found.track_opens,
+        "track_clicks": found.track_clicks,
+        "dsn_ret": found.ret,
+        "dsn_envid": found.envid,
         "content_destroyed_at": moment(found.destroyed_at),
         "changes": list(found.ledger),
     }
@@ -89,7 +96,13 @@ def show_message(public_id: Id, as_json: AsJson = False, config: ConfigFile = DE
         for each in found.deliveries
     ]
     people = [
-        {"recipient": person.address or "(forgotten)", "state": person.state, "updated_at": moment(person.updated_at)}
+        {
+            "recipient": person.address or "(forgotten)",
+            "state": person.state,
+            "updated_at": moment(person.updated_at),
+            "dsn_notify": person.notify,
+            "dsn_orcpt": person.orcpt,
+        }
         for each in found.deliveries
         for person in each.recipients
     ]
@@ -97,11 +110,24 @@ def show_message(public_id: Id, as_json: AsJson = False, config: ConfigFile = DE
         typer.echo(json.dumps({**summary, "deliveries": deliveries, "recipients": people}, indent=2))
         return
     for name, value in summary.items():
-        shown = "; ".join(value) if isinstance(value, list) else "" if value is None else value
-        typer.echo(f"{name:>20}  {shown}")
+        if shown := _shown(value):
+            typer.echo(f"{name:>20}  {shown}")
     for each in deliveries:
         show([{"of delivery": name, "value": value} for name, value in each.items()], as_json=False, nothing="")
     show(people, as_json=False, nothing="")
+
+
+def _shown(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case list():
+            return "; ".join(value)
+        case dict():
+            return json.dumps(value) if value else ""  # a sender's words: what is not ASCII must not reach a terminal
+    return str(value)
 
 
 def _move(public_id: str, to: State, config: ConfigFile) -> int:

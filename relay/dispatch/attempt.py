@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from relay import log
@@ -14,7 +14,7 @@ from relay.dispatch.pacing import Pace
 from relay.dispatch.stops import Stops
 from relay.errors import After, Kind, Problem
 from relay.metrics import Metrics
-from relay.routing.limits import LARGE
+from relay.routing.limits import LARGE, Gate
 from relay.routing.standing import ACCOUNT
 from relay.sealing import SealingError
 from relay.ses.errors import Scope, SesProblem
@@ -27,7 +27,20 @@ from relay.store.writer import Rank
 
 IN_PLACE = 1.0  # seconds until a throttled call is tried once more
 NO_FEEDBACK = timedelta(0)  # without SES events an unknown outcome stays unknown: waiting teaches nothing
-LARGE_AT_ONCE = 2  # large messages in a call at a time: each is several times its size in memory there
+AT_ONCE = 64 << 20  # octets of large messages in calls at a time: SES takes some 40 MB a second (SES fact 1.2)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A message as it waits in the queue, read and opened part by part."""
+
+    store: Store
+    message_id: int
+    wrapped_key: bytes
+    size: int
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self.store.content_parts(self.message_id, self.wrapped_key)
 
 
 class Attempts:
@@ -52,7 +65,7 @@ class Attempts:
         self._store = store
         self._policy = policy
         self._metrics = metrics
-        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
+        self._large = Gate(AT_ONCE)
 
     async def make(self, delivery: Delivery, content: bytes | None) -> Settlement:
         """Make one attempt that has durably started, and write what it came to.
@@ -72,22 +85,17 @@ class Attempts:
             said = "the sender domain was removed while the message waited"
             return self._failed(delivery, Kind.NOT_REGISTERED, said)
         try:
-            if content is None:
-                assert delivery.wrapped_key is not None  # an open delivery's message has its key
-                content = await self._store.content(delivery.message_id, delivery.wrapped_key)
-        except SealingError as exc:
-            log.trouble("content.damaged", exc, id=delivery.public_id)
-            return self._failed(delivery, Kind.INTERNAL, str(exc))
-        except Exception as exc:  # the database: nothing has left this machine
-            log.trouble("content.unreadable", exc, id=delivery.public_id)
-            settlement = self._failed(delivery, Kind.INTERNAL, "the database did not give the content")
-            return replace(settlement, failures=delivery.failures)
+            message = content or await self._content(delivery)
+        except Exception as exc:
+            return self._unread(delivery, exc)
         started = time.perf_counter()
         try:
-            ses_message_id = await self._call(delivery, domain, content)
+            ses_message_id = await self._call(delivery, domain, message)
         except SesProblem as problem:
             self._metrics.ses_calls.labels(self.name, problem.kind.slug).inc()
             return self._react(delivery, problem)
+        except (SealingError, Problem) as exc:  # the store's: the message is read to be signed, before it is sent
+            return self._unread(delivery, exc)
         except Exception as exc:  # a fault of ours, at a moment when SES may have it: never leave it `sending`
             log.trouble("attempt.fault", exc, id=delivery.public_id)
             return self._failed(delivery, Kind.SES_UNKNOWN_OUTCOME, "a fault of the relay")
@@ -105,7 +113,22 @@ class Attempts:
             ses_message_id=ses_message_id,
         )
 
-    async def _call(self, delivery: Delivery, domain: SenderDomain, content: bytes) -> str:
+    async def _content(self, delivery: Delivery) -> bytes | Stored:
+        assert delivery.wrapped_key is not None  # an open delivery's message has its key
+        if delivery.size > LARGE:
+            return Stored(self._store, delivery.message_id, delivery.wrapped_key, delivery.size)
+        return await self._store.content(delivery.message_id, delivery.wrapped_key)
+
+    def _unread(self, delivery: Delivery, exc: Exception) -> Settlement:
+        """The content was not to be had: nothing has left this machine."""
+        if isinstance(exc, SealingError):
+            log.trouble("content.damaged", exc, id=delivery.public_id)
+            return self._failed(delivery, Kind.INTERNAL, str(exc))
+        log.trouble("content.unreadable", exc, id=delivery.public_id)
+        settlement = self._failed(delivery, Kind.INTERNAL, "the database did not give the content")
+        return replace(settlement, failures=delivery.failures)
+
+    async def _call(self, delivery: Delivery, domain: SenderDomain, content: bytes | Stored) -> str:
         """One call; after a throttle one more, for SES said no and so has nothing."""
         try:
             return await self._send(delivery, domain, content)
@@ -118,13 +141,13 @@ class Attempts:
         await asyncio.sleep(IN_PLACE)
         return await self._send(delivery, domain, content)
 
-    async def _send(self, delivery: Delivery, domain: SenderDomain, content: bytes) -> str:
-        if len(content) > LARGE:
-            async with self._large:
+    async def _send(self, delivery: Delivery, domain: SenderDomain, content: bytes | Stored) -> str:
+        if isinstance(content, Stored):
+            async with self._large.through(content.size):
                 return await self._hand_to_ses(delivery, domain, content)
         return await self._hand_to_ses(delivery, domain, content)
 
-    async def _hand_to_ses(self, delivery: Delivery, domain: SenderDomain, content: bytes) -> str:
+    async def _hand_to_ses(self, delivery: Delivery, domain: SenderDomain, content: bytes | Stored) -> str:
         return await self.account.send(
             content,
             delivery.recipients,

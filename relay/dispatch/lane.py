@@ -36,8 +36,8 @@ class Reservation:
 
     lane: Lane
 
-    def start(self, delivery: Delivery, content: bytes) -> None:
-        """The message is committed: make the call."""
+    def start(self, delivery: Delivery, content: bytes | None) -> None:
+        """The message is committed: make the call. Without content, it is read from the queue, as large ones are."""
         self.lane.start(delivery, content)
 
     def release(self) -> None:

@@ -256,10 +256,21 @@ def view(message: MessageView, held: tuple[Kind, str] | None) -> dict[str, Any]:
         "status": message.state,
         "mode": message.mode,
         "stream": message.stream,
+        "scheduled_at": message.scheduled_at and rfc3339(message.scheduled_at),
+        "tag": message.tag,
+        "metadata": message.metadata,
+        "track_opens": message.track_opens,
+        "track_clicks": message.track_clicks,
+        "dsn": {"ret": message.ret, "envid": message.envid},
         "content_destroyed_at": message.destroyed_at and rfc3339(message.destroyed_at),
         "changes": list(message.ledger),
         "recipients": [
-            {"address": person.address, "status": person.state, "updated_at": rfc3339(person.updated_at)}
+            {
+                "address": person.address,
+                "status": person.state,
+                "updated_at": rfc3339(person.updated_at),
+                "dsn": {"notify": person.notify, "orcpt": person.orcpt},
+            }
             for _, person in everyone
         ],
         "deliveries": [

@@ -12,6 +12,7 @@ from relay.errors import Kind
 from relay.http.requests import api_key
 from relay.management.desk import Desk
 from relay.metrics import Metrics
+from relay.routing.devices import require_no_device
 from relay.routing.door import Door
 from relay.routing.intake import Intake
 from relay.routing.limits import MemoryBudget
@@ -52,12 +53,13 @@ class State:
     def authenticate(self, request: Request) -> Credential:
         """Whose request this is. The first time it is asked, the request counts towards the key's rate.
 
-        Raises Problem(NO_CREDENTIAL | UNAUTHORIZED | BLOCKED | RATE_LIMITED).
+        Raises Problem(NO_CREDENTIAL | UNAUTHORIZED | BLOCKED | FORBIDDEN | RATE_LIMITED).
         """
         known: Credential | None = getattr(request.state, "credential", None)
         if known is not None:
             return known
         credential = self.door.authenticate(_client(request), api_key(request))
+        require_no_device(credential)
         is_sending, published = self._published(request)
         # An API key is a key of one door: what it sends and what it manages are counted apart.
         key = credential.key

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from relay.errors import Kind, Problem, printable
 from relay.message import Address
@@ -12,11 +12,11 @@ from relay.message import Address
 MAX_HEADER = 256 << 10  # octets (SMTP fact 1.6)
 CRLF = b"\r\n"
 
+_CRS = re.compile(rb"(?<!\r)\r\r++\n")  # a run is gone over once, however long
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:")  # RFC 5322 section 3.6.8; the space is obsolete syntax, still seen
 
 
-@dataclass(frozen=True, slots=True)
-class HeaderField:
+class HeaderField(NamedTuple):  # made in a third of a dataclass's time, some ten times a message
     """One field: `name` in lower case, `raw` all its lines with their CRLFs."""
 
     name: str
@@ -28,11 +28,18 @@ class HeaderField:
         return self.raw.partition(b":")[2].replace(CRLF, b"").strip(b" \t")
 
 
+def is_normal(raw: bytes) -> bool:
+    """Whether every CR and LF is of a CRLF."""
+    return raw.count(b"\n") == raw.count(b"\r") == raw.count(CRLF)
+
+
 def normalise_newlines(raw: bytes) -> bytes:
-    """Every bare CR or LF as CRLF (RFC 5321 section 2.3.8). Returns `raw` itself where there is none."""
-    if raw.count(b"\n") == raw.count(b"\r") == raw.count(CRLF):
+    """Every bare CR or LF as CRLF (RFC 5321 section 2.3.8), and CRs before an LF as one. `raw` itself where none is."""
+    if is_normal(raw):
         return raw
-    return re.sub(rb"\r*\n|\r", CRLF, raw)
+    if b"\r\r" in raw:
+        raw = _CRS.sub(b"\n", raw)
+    return raw.replace(CRLF, b"\n").replace(b"\r", b"\n").replace(b"\n", CRLF)
 
 
 def split(raw: bytes) -> tuple[list[HeaderField], bytes]:
@@ -60,8 +67,8 @@ def _fields(header: bytes) -> Iterator[HeaderField]:
         if match is None:
             raise Problem(
                 Kind.BAD_REQUEST,
-                f"line {at + 1} of the message is no header field ({printable(lines[at], 40)}): the header must end "
-                "with an empty line",
+                # Not what stands there: it may be content, and what is refused is kept as the reason.
+                f"line {at + 1} of the message is no header field: the header must end with an empty line",
             )
         first = at
         at += 1

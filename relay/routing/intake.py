@@ -6,7 +6,9 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import lru_cache, partial
 from typing import Protocol
 
 from relay import log
@@ -15,16 +17,23 @@ from relay.delivery import Delivery, State
 from relay.errors import Kind, Problem
 from relay.message import Acceptance, Address, Addressee, Ids, Mode, Stream, Submission, Trace, new_public_id
 from relay.metrics import Metrics
-from relay.routing.fixups import Fixed, fix_up
-from relay.routing.limits import beside_the_loop
-from relay.routing.quota import Quota, Reserved
+from relay.routing.counting import Reserved
+from relay.routing.devices import DailyCaps, cap_of
+from relay.routing.disk import Disk
+from relay.routing.fixups import NORMALISED, Fixed, fix_up
+from relay.routing.idempotency import MESSAGE, Claim, Idempotency, read, with_envelope, written
+from relay.routing.large import cut, fix_large, in_turns
+from relay.routing.limits import LARGE
+from relay.routing.quota import Quota
 from relay.routing.rates import Pacer
 from relay.routing.recipients import Recipients
+from relay.routing.sender_rules import envelope
 from relay.routing.senders import Credential, Senders
+from relay.store.accepting import NewDelivery, NewMessage, accept
 from relay.store.clock import milliseconds, now_ms
 from relay.store.directory.domains import SenderDomain
 from relay.store.directory.tenants import Tenant
-from relay.store.queue import NewDelivery, NewMessage, Queue, accept
+from relay.store.queue import Queue
 from relay.store.store import Store
 from relay.store.writer import Rank
 
@@ -35,7 +44,7 @@ OVERHEAD = 2048  # octets a row costs in a transaction besides the content
 class Reservation(Protocol):
     """A lane's promise to start one attempt as soon as its message is committed."""
 
-    def start(self, delivery: Delivery, content: bytes) -> None: ...
+    def start(self, delivery: Delivery, content: bytes | None) -> None: ...  # None: the queue has it
 
     def release(self) -> None: ...
 
@@ -57,6 +66,8 @@ class Intake:
         senders: Senders,
         recipients: Recipients,
         quota: Quota,
+        caps: DailyCaps,
+        disk: Disk,
         store: Store,
         lanes: Lanes,
         metrics: Metrics,
@@ -64,6 +75,8 @@ class Intake:
         self.senders = senders
         self.recipients = recipients
         self._quota = quota
+        self._caps = caps
+        self._disk = disk
         self._pacer = Pacer()
         self._hostname = settings.hostname
         self._keep_for = milliseconds(settings.retention.content)
@@ -71,28 +84,37 @@ class Intake:
         self._lanes = lanes
         self._metrics = metrics
         self._ids = Ids()
-        self._commits: set[asyncio.Task[State]] = set()
+        self._once = Idempotency(store)
+        self._commits: set[asyncio.Task[Acceptance]] = set()
+        self._large = asyncio.Lock()  # whoever works on a large message: side by side they would hold up everyone
 
-    def check_sender(self, credential: Credential, sender: Address | None) -> None:
-        """The envelope sender, and all that can be known so early of who sends.
+    def check_sender(self, credential: Credential, sender: Address | None) -> Address:
+        """The envelope sender to keep, and all that can be known so early of who sends.
 
-        Raises Problem(UNAUTHORIZED | FORBIDDEN | SUSPENDED | NOT_REGISTERED | QUOTA_EXCEEDED).
+        Raises Problem(UNAUTHORIZED | FORBIDDEN | SUSPENDED | NOT_REGISTERED | QUOTA_EXCEEDED | STORAGE_FULL).
         """
+        self._disk.require_room()
         credential = self.senders.current(credential)
-        if sender is None:
+        kept = envelope(credential.effective_rule, sender)
+        if kept is None:
             raise Problem(
                 Kind.FORBIDDEN,
                 "bounces are not relayed: Amazon SES cannot send with an empty envelope sender; give your own address",
             )
         self.senders.require_standing(credential)
-        self.senders.registered(credential, sender)
-        self._quota.check(credential.tenant_id, 1, self.senders.plan(credential.tenant).monthly, now_ms())
+        self.senders.registered(credential, kept)
+        now = now_ms()
+        self._quota.check(credential.tenant_id, 1, self.senders.plan(credential.tenant).monthly, now)
+        self._caps.check(credential.key, 1, now)
+        return kept
 
     def check_author(self, credential: Credential, author: Address, recipients: int) -> None:
         """Whom the mail says it is from, before anything is asked about its recipients.
 
-        Raises Problem(SUSPENDED | NOT_REGISTERED | FORBIDDEN | NOT_APPROVED | NOT_VERIFIED | QUOTA_EXCEEDED).
+        Raises Problem(SUSPENDED | NOT_REGISTERED | FORBIDDEN | NOT_APPROVED | NOT_VERIFIED | QUOTA_EXCEEDED |
+        STORAGE_FULL).
         """
+        self._disk.require_room()
         self.senders.route(credential, author)
         monthly = self.senders.plan(credential.tenant).monthly
         self._quota.check(credential.tenant_id, recipients, monthly, now_ms())
@@ -100,32 +122,73 @@ class Intake:
     async def accept(self, credential: Credential, submission: Submission) -> Acceptance:
         """Make a submission durable, or refuse it with a Problem. Its recipients have passed their checks.
 
-        Cancelling the caller after the commit began does not undo it: the message is sent all the same.
+        One that repeats another, by its idempotency key, is answered as that was. Cancelling the caller after the
+        commit began does not undo it: the message is sent all the same.
         """
         credential = self.senders.current(credential)
         public_id = new_public_id()
-        now = datetime.now(UTC)
-        fixed = await beside_the_loop(
-            len(submission.raw),
-            lambda: fix_up(
-                submission.raw,
-                submission.trace,
-                hostname=self._hostname,
-                public_id=public_id,
-                now=now,
-                is_ours=lambda domain: self.senders.find(domain, credential.tenant_id) is not None,
-            ),
+        fixed, pieces = await self._fixed(credential, submission, public_id)
+        claim: Claim | None = None
+        if key := fixed.options.idempotency_key:
+            claim = await self._once.claim(credential.tenant_id, MESSAGE, with_envelope(key, submission))
+            if claim.answer is not None:
+                return _repeated(claim.answer)
+        try:
+            new, reserved, acceptance = await self._prepared(credential, submission, fixed, pieces, public_id)
+        except BaseException:
+            if claim is not None:  # a refusal frees the key
+                claim.release()
+            raise
+        if claim is not None:
+            new = replace(new, once=claim.once(written(acceptance), new.accepted_at))
+        commit = asyncio.create_task(self._commit(new, fixed, reserved, acceptance))
+        self._commits.add(commit)
+        commit.add_done_callback(self._commits.discard)
+        if claim is not None:
+            commit.add_done_callback(lambda _: claim.release())
+        return await asyncio.shield(commit)
+
+    async def _fixed(self, credential: Credential, submission: Submission, public_id: str) -> tuple[Fixed, list[bytes]]:
+        """What is known of the message, and its octets in pieces. Those of a large one are only there."""
+        fix = partial(
+            fix_up,
+            trace=submission.trace,
+            hostname=self._hostname,
+            public_id=public_id,
+            now=datetime.now(UTC),
+            is_ours=lambda domain: self.senders.find(domain, credential.tenant_id) is not None,
+            # Over HTTP an application says in so many words whom it sends as.
+            rule=None if submission.trace.protocol == "HTTP" else credential.effective_rule,
         )
-        stream = Stream.BROADCAST if fixed.is_bulk else Stream.TRANSACTIONAL
+        raw = submission.raw
+        if isinstance(raw, bytes) and len(raw) <= LARGE:
+            fixed = fix(raw)
+            return fixed, [fixed.raw]
+        async with self._large:
+            return await fix_large(cut(raw) if isinstance(raw, bytes) else raw, fix, SES_MESSAGE_LIMIT)
+
+    async def _prepared(
+        self, credential: Credential, submission: Submission, fixed: Fixed, pieces: list[bytes], public_id: str
+    ) -> tuple[NewMessage, Reserved, Acceptance]:
+        """What is to be written, what it holds of the quota, and what is answered then. Raises Problem."""
+        stream = fixed.options.stream or (Stream.BROADCAST if fixed.is_bulk else Stream.TRANSACTIONAL)
         route = self.senders.route(credential, fixed.author, stream)
-        if len(fixed.raw) > SES_MESSAGE_LIMIT:
+        size = sum(map(len, pieces))
+        if size > SES_MESSAGE_LIMIT:
             raise Problem(Kind.TOO_LARGE, f"the message is over {SES_MESSAGE_LIMIT} octets; Amazon SES takes no more")
         message_id, accepted_at = self._ids.next(), now_ms()
         sealer = self._store.sealer
-        sealed_key, parts = await beside_the_loop(len(fixed.raw), lambda: sealer.seal(message_id, fixed.raw))
+        sealed_key, sealing = sealer.seal_pieces(message_id, pieces)
+        if size <= LARGE:
+            parts = list(sealing)
+        else:
+            async with self._large:
+                parts = await in_turns(sealing)
         monthly = self.senders.plan(credential.tenant).monthly
         # The last thing that can refuse: what is reserved is given back if the commit fails, and by nothing else.
+        self._caps.check(credential.key, len(submission.recipients), accepted_at)
         reserved = self._quota.reserve(credential.tenant_id, len(submission.recipients), monthly, accepted_at)
+        self._caps.reserve(credential.key, reserved, len(submission.recipients), accepted_at)
         new = NewMessage(
             id=message_id,
             public_id=public_id,
@@ -140,34 +203,21 @@ class Intake:
             # A byoc customer's subject is content.
             subject=None if route.mode is Mode.BYOC else submission.subject or None,
             rfc_message_id=fixed.message_id,
-            ledger=json.dumps(fixed.ledger),
-            size=len(fixed.raw),
+            ledger=_as_json(fixed.ledger),
+            size=size,
             accepted_at=accepted_at,
             wrapped_key=sealed_key,
             parts=tuple(parts),
             keep_until=self._keep_until(route, credential.tenant, accepted_at),
-            due_at=accepted_at + self._wait(credential, submission.trace),
+            due_at=max(accepted_at + self._wait(credential, submission.trace), fixed.options.send_at or 0),
             state=State.QUEUED,
             deliveries=tuple(self._deliveries(submission.recipients, stream)),
-        )
-        commit = asyncio.create_task(self._commit(new, fixed, reserved))
-        self._commits.add(commit)
-        commit.add_done_callback(self._commits.discard)
-        state = await asyncio.shield(commit)
-        self._metrics.accepted.labels(new.protocol, new.mode.value).inc()
-        log.event(
-            "message.accepted",
-            id=public_id,
-            protocol=new.protocol,
-            domain=new.domain,
-            mode=new.mode.value,
-            stream=new.stream.value,
-            state=state.value,
-            recipients=len(submission.recipients),
-            size=new.size,
+            dsn=submission.dsn,
+            options=fixed.options,
+            is_capped=cap_of(credential.key) is not None,
         )
         warnings = route.warnings if route.mode is Mode.SHARED else ()
-        return Acceptance(public_id, fixed.message_id, new.accepted_at, warnings)
+        return new, reserved, Acceptance(public_id, fixed.message_id, accepted_at, warnings)
 
     def _keep_until(self, route: SenderDomain, tenant: Tenant, accepted_at: int) -> int | None:
         """How long the content stays: not at all in byoc mode, and as the tenant wants it in shared mode."""
@@ -197,25 +247,57 @@ class Intake:
             NewDelivery(self._ids.next(), tuple(hashed[start : start + size])) for start in range(0, len(hashed), size)
         ]
 
-    async def _commit(self, new: NewMessage, fixed: Fixed, reserved: Reserved) -> State:
-        """Write it, as an attempt already started where a lane has room at once. Returns the state it was born in."""
+    async def _commit(self, new: NewMessage, fixed: Fixed, reserved: Reserved, acceptance: Acceptance) -> Acceptance:
+        """Write it, as an attempt already started where a lane has room at once."""
         queue = (new.domain, new.stream)
+        people = sum(len(each.recipients) for each in new.deliveries)
         is_now = len(new.deliveries) == 1 and new.due_at <= new.accepted_at
-        reservation = self._lanes.reserve(queue, len(new.deliveries[0].recipients)) if is_now else None
+        reservation = self._lanes.reserve(queue, people) if is_now else None
         if reservation is not None:
             new = new.started()
         try:
-            await self._store.write(accept, new, Rank.ACCEPT, new.size + OVERHEAD)
+            earlier = await self._store.write(accept, new, Rank.ACCEPT, new.size + OVERHEAD)
         except BaseException:
             reserved.release()
             if reservation is not None:
                 reservation.release()
             raise
+        if earlier is not None:  # another process had the same submission, and was first
+            reserved.release()
+            if reservation is not None:
+                reservation.release()
+            return _repeated(earlier.answer)
         if reservation is None:
             self._lanes.note(queue, new.due_at)
         else:
-            reservation.start(_first_attempt(new), fixed.raw)
-        return new.state
+            reservation.start(_first_attempt(new), fixed.raw or None)
+        self._metrics.accepted.labels(new.protocol, new.mode.value).inc()
+        if NORMALISED in fixed.ledger:
+            self._metrics.newlines_repaired.inc()
+        log.event(
+            "message.accepted",
+            id=new.public_id,
+            protocol=new.protocol,
+            domain=new.domain,
+            mode=new.mode.value,
+            stream=new.stream.value,
+            state=new.state.value,
+            recipients=people,
+            size=new.size,
+        )
+        return acceptance
+
+
+def _repeated(answer: str) -> Acceptance:
+    acceptance = read(answer)
+    log.event("message.repeated", id=acceptance.public_id)
+    return acceptance
+
+
+@lru_cache(maxsize=64)
+def _as_json(ledger: tuple[str, ...]) -> str:
+    """Most messages have the same few fix-ups."""
+    return json.dumps(ledger)
 
 
 def _first_attempt(new: NewMessage) -> Delivery:

@@ -1,16 +1,19 @@
-"""Bounds that hold across both edges: how much of other people's messages may be in memory at once."""
+"""Bounds that hold across both edges: how much of other people's messages may be in memory and in work at once."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import TypeVar
 
 from relay.errors import Kind, Problem
 
-LARGE = 1 << 20  # octets: what is done to more of them would hold the event loop for long
+LARGE = 256 << 10  # octets: what is done to more of them at once would hold the event loop for long
 Answer = TypeVar("Answer")
+
+FOR_LARGE = 0.9  # of the budget: the rest is for small messages, which go on while large ones are refused
 
 RETRY_AFTER = timedelta(seconds=10)
 
@@ -25,8 +28,12 @@ class MemoryBudget:
     def share(self) -> Share:
         return Share(self)
 
-    def _take(self, octets: int) -> None:
-        if self.used + octets > self._limit:
+    def is_over(self, part: float) -> bool:
+        """Whether more than this part of it is used."""
+        return self.used > part * self._limit
+
+    def _take(self, octets: int, *, is_large: bool) -> None:
+        if self.used + octets > self._limit * (FOR_LARGE if is_large else 1):
             raise Problem(
                 Kind.OVERLOADED,
                 "too many large messages are being received: try again shortly",
@@ -41,21 +48,54 @@ class Share:
     def __init__(self, budget: MemoryBudget) -> None:
         self._budget = budget
         self._held = 0
+        self._ahead = 0
+
+    def expect(self, octets: int) -> None:
+        """Take what is to come before it comes, so that it is refused at once or not at all. Raises as `take`."""
+        self.take(octets)
+        self._ahead = octets
 
     def take(self, octets: int) -> None:
         """Raises Problem(OVERLOADED) where the budget is used up; what was held stays held."""
-        self._budget._take(octets)
-        self._held += octets
+        ahead = min(octets, self._ahead)
+        self._ahead -= ahead
+        octets -= ahead
+        if octets:
+            self._budget._take(octets, is_large=self._held + octets > LARGE)
+            self._held += octets
 
     def release(self) -> None:
         self._budget.used -= self._held
-        self._held = 0
+        self._held = self._ahead = 0
 
     def __enter__(self) -> Share:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+class Gate:
+    """Lets so many octets through at a time, in the order in which they come. What is larger passes alone."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._inside = 0
+        self._turn = asyncio.Lock()  # first come, first served
+        self._left = asyncio.Event()
+
+    @asynccontextmanager
+    async def through(self, octets: int) -> AsyncIterator[None]:
+        async with self._turn:
+            while self._inside and self._inside + octets > self._limit:
+                self._left.clear()
+                await self._left.wait()
+            self._inside += octets
+        try:
+            yield
+        finally:
+            self._inside -= octets
+            self._left.set()
 
 
 async def beside_the_loop(size: int, work: Callable[[], Answer]) -> Answer:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
-from relay.routing.headers import CRLF, HeaderField
+from relay.errors import Kind, Problem
+from relay.routing.headers import CRLF, MAX_HEADER, HeaderField
+
+SLICE = 1 << 20  # octets that are looked at without a pause
 
 _WSP = b" \t"
 _LEXEME = re.compile(rb'"(?:[^"\\]|\\.)*+"|\\.|[()]|[^"()\\]++|["\\]', re.DOTALL)
@@ -48,21 +51,41 @@ def bare_value(fields: list[HeaderField], name: str) -> bytes | None:
     return b"".join(kept)
 
 
-def delimiters(raw: bytes, boundary: bytes, at: int, until: int) -> Iterator[tuple[int, int, bool]]:
-    """Where each delimiter line starts and ends, and whether it is the closing one (RFC 2046 section 5.1.1)."""
+def delimiters(raw: bytes, boundary: bytes, at: int, until: int) -> Iterator[tuple[int, int, bool] | None]:
+    """Where each delimiter line starts and ends, and whether it is the closing one (RFC 2046 section 5.1.1).
+
+    None after each megabyte or so without one. Raises Problem(BAD_REQUEST) for one that is longer than any header.
+    """
     mark = b"--" + boundary
-    start = at if raw.startswith(mark, at, until) else find(raw, CRLF + mark, at, until) + len(CRLF)
+    start = at
+    if not raw.startswith(mark, at, until):
+        start = (yield from search(raw, CRLF + mark, at, until)) + len(CRLF)
     while start <= until:
-        end = find(raw, CRLF, start, until)
+        end = line_end(raw, start, until)
+        if end - start > MAX_HEADER:
+            raise Problem(
+                Kind.BAD_REQUEST, f"a line of {end - start:,} octets begins like a boundary; use another boundary"
+            )
         rest = raw[start + len(mark) : end].rstrip(_WSP)
         if rest in (b"", b"--"):
             yield start, end, bool(rest)
             if rest:
                 return
-        start = find(raw, CRLF + mark, end, until) + len(CRLF)
+        start = (yield from search(raw, CRLF + mark, end, until)) + len(CRLF)
 
 
-def find(raw: bytes, what: bytes, at: int, until: int) -> int:
-    """Where it starts, or `until`."""
-    found = raw.find(what, at, until)
-    return found if found >= 0 else until
+def search(raw: bytes, what: bytes, at: int, until: int, size: int = SLICE) -> Generator[None, None, int]:
+    """Where it starts, or `until`. Gives way after each `size` octets."""
+    while at < until:
+        found = raw.find(what, at, min(at + size + len(what) - 1, until))
+        if found >= 0:
+            return found
+        at += size
+        yield
+    return until
+
+
+def line_end(raw: bytes, at: int, until: int) -> int:
+    """Where the next CRLF starts, or `until`. `raw` has no bare LF: to look for one octet takes a tenth of the time."""
+    found = raw.find(b"\n", at + 1, until)
+    return found - 1 if found >= 0 else until

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from relay.errors import Fault, Kind, Problem
 from relay.message import Address
+from relay.routing.devices import check_recipient
 from relay.routing.mx import MxCheck
 from relay.routing.senders import Credential
 from relay.store.store import Store
@@ -21,7 +22,11 @@ class Recipients:
         self._mx = mx
 
     async def check(self, credential: Credential, address: Address) -> str | None:
-        """Raises Problem(SUPPRESSED | INVALID_RECIPIENT | NULL_MX | DNS_DOWN); returns a warning, if any."""
+        """Returns a warning, if any.
+
+        Raises Problem(FORBIDDEN | SUPPRESSED | INVALID_RECIPIENT | NULL_MX | DNS_DOWN).
+        """
+        check_recipient(credential, address)
         listed = await self._store.suppressed(credential.tenant_id, [address.folded])
         if found := listed.get(address.folded):
             since = datetime.fromtimestamp(found.created_at / 1000, UTC).date().isoformat()

@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from relay.config import Plan
-from relay.declared import Permission
+from relay.declared import Permission, SenderRule
 from relay.errors import Kind, Problem
 from relay.message import Address, Stream
-from relay.routing import standing
+from relay.routing import sender_rules, standing
+from relay.routing.sender_rules import Rule
 from relay.sealing import Sealer
 from relay.store.clock import now_ms
-from relay.store.directory.domains import SenderDomain
+from relay.store.directory.domains import SenderDomain, carrier
 from relay.store.directory.keys import ApiKey
 from relay.store.directory.snapshot import Snapshot
 from relay.store.directory.tenants import Tenant
 
+LOST_TRUST = "the API key for this address is revoked or has expired: ask the operator, or log in with another one"
+
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """On whose behalf something is asked. `key` is None for a trusted network."""
+    """On whose behalf something is asked. `key` is None for a trusted network that acts as no key.
+
+    `rule`: what the listener or the trusted network says of senders, where the key says nothing. `is_trusted`: known by
+    its address alone; it may still authenticate as someone else.
+    """
 
     tenant: Tenant
     key: ApiKey | None
+    rule: SenderRule | None = None
+    is_trusted: bool = False
 
     @property
     def tenant_id(self) -> int:
@@ -41,6 +50,20 @@ class Credential:
     def scope(self) -> frozenset[str] | None:
         """The only domains it may send as, and manage. None: every one of its tenant."""
         return None if self.key is None else self.key.domains
+
+    @property
+    def effective_rule(self) -> Rule | None:
+        """Whose address its mail goes out under: its device's, or as its key says, or where it came in."""
+        if self.key is not None:
+            if self.key.device is not None:
+                return sender_rules.of_device(self.key.device)
+            if self.key.sender_rule is not None:
+                return sender_rules.of_rule(self.key.sender_rule)
+        return None if self.rule is None else sender_rules.of_rule(self.rule)
+
+    def under(self, rule: SenderRule | None) -> Credential:
+        """The same, where a listener has this rule."""
+        return self if rule is None else replace(self, rule=rule)
 
     def require(self, permission: Permission) -> None:
         """Raises Problem(FORBIDDEN) where the key is for less."""
@@ -71,28 +94,27 @@ class Senders:
         """
         if not secret:
             raise Problem(Kind.NO_CREDENTIAL)
-        return self._known(self._sealer.hash_api_key(secret))
+        key = self._valid(self._sealer.hash_api_key(secret))
+        return Credential(self.snapshot.tenants[key.tenant_id], key)
 
     def current(self, credential: Credential) -> Credential:
         """The same as it is now: a session may outlive its key, and its tenant's standing.
 
         Raises Problem(UNAUTHORIZED).
         """
-        if credential.key is None:
-            return Credential(self.snapshot.tenants[credential.tenant_id], None)
-        return self._known(credential.key.hash)
+        key = credential.key
+        if key is not None:
+            key = self._valid(key.hash, LOST_TRUST if credential.is_trusted else "")
+        tenant = self.snapshot.tenants[credential.tenant_id]
+        return Credential(tenant, key, credential.rule, credential.is_trusted)
 
-    def _known(self, key_hash: bytes) -> Credential:
+    def _valid(self, key_hash: bytes, refusal: str = "") -> ApiKey:
         key = self.snapshot.keys.get(key_hash)
         now = now_ms()
         if key is None or not key.is_valid(now):
-            raise Problem(Kind.UNAUTHORIZED)
+            raise Problem(Kind.UNAUTHORIZED, refusal)
         self._used[key.id] = now
-        return Credential(self.snapshot.tenants[key.tenant_id], key)
-
-    def trusted(self) -> Credential:
-        """What a client on a trusted network may do without a key."""
-        return Credential(self.snapshot.default_tenant, None)
+        return key
 
     def take_used(self) -> dict[int, int]:
         """When keys were last used since this was last asked, by id."""
@@ -105,23 +127,8 @@ class Senders:
     # -- domains -----------------------------------------------------------------------------------------------------
 
     def find(self, domain: str, tenant_id: int) -> SenderDomain | None:
-        """The tenant's registered domain that carries this one: itself, or the longest parent with its subdomains.
-
-        Another tenant's longer match keeps it from the parent; but only one that is known to be that tenant's, or a
-        mere claim would cut off someone else's mail.
-        """
-        name, is_exact = domain, True
-        while True:
-            found = self.snapshot.domains.get(name)
-            if found is not None and (is_exact or found.include_subdomains):
-                if found.tenant_id == tenant_id:
-                    return found
-                if found.is_claimed and found.verified_at is not None:
-                    return None
-            _, dot, name = name.partition(".")
-            is_exact = False
-            if not dot:
-                return None
+        """The tenant's registered domain that carries this one."""
+        return carrier(domain, tenant_id, self.snapshot.domains)
 
     def registered(self, credential: Credential, address: Address) -> SenderDomain:
         """The domain of the credential's tenant that carries an address. Raises Problem(NOT_REGISTERED)."""

@@ -14,6 +14,7 @@ from relay.ses.access import CONCURRENCY, Access, Base, Chain, Credentials, Prof
 from relay.ses.errors import Scope, SesProblem
 from relay.ses.link import Client, Link
 from relay.ses.sessions import Sessions, check_egress, keys, ses_config, ses_regions, sts_config
+from relay.ses.slices import send_in_slices
 from relay.ses.sts import Caller, Lender, caller_of
 from relay.ses.wire import SesAccount
 
@@ -120,7 +121,7 @@ class Accounts:
             remedy = "correct it, or give the account an endpoint_url"
             raise SesProblem(Kind.SES_CONFIG, Scope.ACCOUNT, fault, remedy=remedy)
         options = ses_config(concurrency(access) + 1, access.proxy)
-        return await self._client("sesv2", access.region, access.endpoint_url, access, options)
+        return _slicing(await self._client("sesv2", access.region, access.endpoint_url, access, options))
 
     async def _sts_of(self, access: Access) -> AbstractAsyncContextManager[Client]:
         endpoint = self._base.sts_endpoint_url
@@ -153,6 +154,13 @@ class Accounts:
             **keys(credentials),
         )
         return client
+
+
+@asynccontextmanager
+async def _slicing(opening: AbstractAsyncContextManager[Client]) -> AsyncIterator[Client]:
+    async with opening as client:
+        send_in_slices(client)
+        yield client
 
 
 class _Limited(Protocol):

@@ -11,6 +11,7 @@ from typing import Any
 from relay.errors import Kind
 from relay.ses.errors import Scope, SesProblem, classify
 from relay.ses.link import NO_GRACE, Link
+from relay.ses.slices import InParts
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class SesAccount:
 
     async def send(
         self,
-        raw: bytes,
+        raw: bytes | InParts,
         recipients: Sequence[str],
         *,
         domain: str,
@@ -49,7 +50,8 @@ class SesAccount:
         """Send to exactly `recipients`, whatever the headers say; returns the SES message id. Raises SesProblem.
 
         No FromEmailAddress: SES then takes the header's From and leaves it as it is (SES fact 1.3). `tenant` is SES's
-        TenantName, whose identities and configuration sets the message may use.
+        TenantName, whose identities and configuration sets the message may use. A message in parts is read twice, to
+        sign it and to send it: what reading raises the first time is raised here, and nothing has been sent then.
         """
         request: dict[str, Any] = {
             "Content": {"Raw": {"Data": raw}},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 
-from relay.smtp.paths import Refused
+from relay.smtp.conversation import Refused
 from relay.smtp.replies import Reply
 
 MAX_LINE = 12_288  # octets of a response line (RFC 4954 section 4)

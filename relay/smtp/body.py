@@ -6,7 +6,7 @@ from relay.errors import Kind, Problem
 from relay.routing.limits import Share
 
 END = b"\r\n.\r\n"  # RFC 5321 section 4.1.1.4: nothing else ends a message
-SLICE = 1 << 20
+SLICE = 15 << 16  # octets in a piece: with what a read brings, 1 MB
 
 
 class Body:
@@ -30,20 +30,20 @@ class Body:
         end = self._buffer.find(END, max(0, before - len(END) + 1))
         if end >= 0:
             rest = bytes(self._buffer[end + len(END) :])
-            self._keep(bytes(self._buffer[: end + 2]))
-            self._buffer.clear()
+            self._put_away(end + 2)
+            self._buffer = bytearray()
             return rest
         if len(self._buffer) >= SLICE or self.problem is not None:
             self._cut()
         return None
 
-    def content(self) -> bytes:
-        """The message, once its end was seen. Raises the Problem it was refused for."""
+    def content(self) -> bytes | list[bytes]:
+        """The message, once its end was seen; a large one in pieces. Raises the Problem it was refused for."""
         if self.problem is not None:
             raise self.problem
-        whole = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        self._parts.clear()
-        return whole[2:]
+        pieces, self._parts = self._parts, []
+        pieces[0] = pieces[0][2:]
+        return pieces if len(pieces) > 1 else pieces[0]
 
     def _account(self, octets: int) -> None:
         if self.problem is not None:
@@ -60,11 +60,12 @@ class Body:
     def _cut(self) -> None:
         """Put away what cannot be part of the end. What stays begins with a CRLF, so that its dot is recognised."""
         at = self._buffer.rfind(b"\r\n")
-        if at < len(self._buffer) - SLICE // 2 or at == 0:
+        if at < len(self._buffer) - SLICE // 2 or at == 0 or self.problem is not None:
             at = max(at, len(self._buffer) - len(END) + 1)
-        self._keep(bytes(self._buffer[:at]))
-        del self._buffer[:at]
+        self._put_away(at)
+        self._buffer = self._buffer[at:]  # a bytearray that has been longer keeps its memory
 
-    def _keep(self, piece: bytes) -> None:
+    def _put_away(self, until: int) -> None:
         if self.problem is None:
-            self._parts.append(piece.replace(b"\r\n.", b"\r\n"))
+            with memoryview(self._buffer) as view:
+                self._parts.append(bytes(view[:until]).replace(b"\r\n.", b"\r\n"))

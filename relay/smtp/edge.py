@@ -2,42 +2,97 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
 from relay import log
-from relay.config import Settings
+from relay.config import Settings, Tls
+from relay.declared import SenderRule, TlsVersion
 from relay.errors import Kind, Problem
 from relay.metrics import Metrics
+from relay.routing.disk import Disk
 from relay.routing.door import Door
 from relay.routing.intake import Intake
 from relay.routing.limits import MemoryBudget
 from relay.routing.senders import Credential
+from relay.routing.trust import Trust
+from relay.smtp import descriptors
+from relay.smtp.admission import Admission
+from relay.smtp.patience import Patience
+from relay.smtp.record import FailureLog
+from relay.smtp.replies import Reply
 
 if TYPE_CHECKING:
     from relay.smtp.protocol import Connection
 
 
+WATCH_EVERY = 1.0  # seconds: how exact deadlines are
+PASSED_OVER = 4  # clients whose refused messages are read to their end at the same time
+NEARLY = 0.75  # of the message memory: beyond it clients that keep some without sending are let go sooner
+
+
 class Edge:
     """One per server."""
 
-    def __init__(self, settings: Settings, intake: Intake, door: Door, memory: MemoryBudget, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        intake: Intake,
+        door: Door,
+        memory: MemoryBudget,
+        metrics: Metrics,
+        failures: FailureLog,
+        disk: Disk,
+    ) -> None:
         self.intake = intake
         self.door = door
         self.memory = memory
+        self.failures = failures
         self.hostname = settings.hostname
         self.max_message_size = settings.limits.max_message_size
         self.max_recipients = settings.smtp.max_recipients
-        self.max_connections = settings.smtp.max_connections
-        self.idle_timeout = settings.smtp.idle_timeout.total_seconds()
+        smtp = settings.smtp
+        most = min(smtp.max_connections, descriptors.capacity())
+        self.admission = Admission(most, smtp.max_connections_per_address)
+        self.patience = Patience(
+            smtp.idle_timeout.total_seconds(),
+            smtp.login_timeout.total_seconds(),
+            smtp.data_timeout.total_seconds(),
+            smtp.min_data_rate,
+        )
+        self.login_delay = smtp.login_delay.total_seconds()
+        self.disk = disk
         self.connections: set[Connection] = set()
+        self.passing_over = asyncio.Semaphore(PASSED_OVER)
         self.is_stopping = False
+        self.is_stressed = False
         self._metrics = metrics
         metrics.smtp_connections.set_function(lambda: len(self.connections))
+
+    def admit(self, client: str, *, is_trusted: bool) -> Reply | None:
+        """Count a connection. What to tell one that cannot stay."""
+        reply = self.admission.enter(client, is_trusted=is_trusted)
+        return Reply.SHUTTING_DOWN if self.is_stopping else reply
+
+    async def watch(self) -> None:
+        """For ever: let go of clients that take too long, sooner when there is little room for others."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(WATCH_EVERY)
+            self.look(loop.time())
+
+    def look(self, now: float) -> None:
+        is_stressed = self.admission.is_nearly_full or self.memory.is_over(NEARLY) or bool(self.disk.lack)
+        if is_stressed != self.is_stressed:
+            self.is_stressed = is_stressed
+            log.event("smtp.stressed" if is_stressed else "smtp.relieved", connections=self.admission.count)
+        for connection in list(self.connections):
+            connection.expire(now, is_stressed=is_stressed)
 
     def refused(self, problem: Problem, client: str) -> None:
         """Count and log a refusal, in our own words."""
@@ -54,20 +109,27 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What holds on one listener. `starttls` is None where TLS is not offered, or spoken from the start."""
+    """What holds on one listener. `context` is None where no TLS is spoken."""
 
     name: str
-    starttls: ssl.SSLContext | None
+    tls: Tls
+    context: ssl.SSLContext | None
+    min_tls: TlsVersion
     auth_without_tls: bool
-    trusted_networks: Sequence[IPv4Network | IPv6Network]
-    trusted_credential: Credential
+    sender_rule: SenderRule | None
+    proxies: Sequence[IPv4Network | IPv6Network]
+    trust: Trust
 
-    def trusted(self, client: str) -> Credential | None:
-        """What a client may do by its address alone."""
-        if not client or not self.trusted_networks:
-            return None
-        address = ip_address(client.partition("%")[0])
-        mapped = getattr(address, "ipv4_mapped", None)
-        if any((mapped or address) in network for network in self.trusted_networks):
-            return self.trusted_credential
-        return None
+    @property
+    def starttls(self) -> ssl.SSLContext | None:
+        """What STARTTLS begins."""
+        return self.context if self.tls is Tls.STARTTLS else None
+
+    @property
+    def implicit_tls(self) -> ssl.SSLContext | None:
+        """What every connection begins with."""
+        return self.context if self.tls is Tls.IMPLICIT else None
+
+    def trusted(self, client: str, tls: str | None = None) -> Credential | None:
+        """What a client may do by its address alone. `tls`: the version, once it is spoken."""
+        return self.trust.credential(client, tls)

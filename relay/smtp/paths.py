@@ -6,18 +6,10 @@ import re
 
 from relay.errors import Kind, Problem, printable
 from relay.message import Address
+from relay.smtp.conversation import Refused
 from relay.smtp.replies import Reply
 
 _PARAMETER = re.compile(r"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~]+))?")
-
-
-class Refused(Exception):
-    """The command is not well formed."""
-
-    def __init__(self, reply: Reply, text: str = "") -> None:
-        super().__init__(reply)
-        self.reply = reply
-        self.text = text
 
 
 def parse(argument: bytes, keyword: str) -> tuple[Address | None, dict[str, str]]:
@@ -64,8 +56,8 @@ def _address(path: str) -> Address | None:
     if not path:
         return None
     if path.startswith("@"):
-        route, colon, path = path.partition(":")
-        if not colon:
+        route, _, path = path.partition(":")
+        if not path:
             raise Problem(Kind.BAD_ADDRESS, f"{printable(route)} is a route without an address")
     return Address.parse(path)
 
@@ -76,5 +68,6 @@ def _parameters(text: str) -> dict[str, str]:
         match = _PARAMETER.fullmatch(word)
         if match is None:
             raise Refused(Reply.BAD_ARGUMENT, "parameters are written NAME=VALUE")
-        found[match[1].upper()] = match[2] or ""
+        if found.setdefault(match[1].upper(), match[2] or "") != (match[2] or ""):
+            raise Refused(Reply.BAD_ARGUMENT, f"the parameter {match[1].upper()} is given twice")
     return found

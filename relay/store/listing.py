@@ -18,12 +18,14 @@ from relay.store.settling import FINAL_STATES
 
 @dataclass(frozen=True, slots=True)
 class RecipientView:
-    """One recipient. `address` is None once it is forgotten."""
+    """One recipient. `address` is None once it is forgotten. `notify` and `orcpt` are of DSN, as they were given."""
 
     address: str | None
     field: str
     state: str
     updated_at: int
+    notify: str | None
+    orcpt: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class DeliveryView:
     attempts: int
     failures: int
     possible_duplicates: int
+    first_due_at: int
     due_at: int | None
     finished_at: int | None
     account: str | None
@@ -58,6 +61,12 @@ class MessageView:
     subject: str | None
     rfc_message_id: str
     ledger: tuple[str, ...]
+    ret: str | None
+    envid: str | None
+    tag: str | None
+    metadata: dict[str, str]
+    track_opens: bool | None
+    track_clicks: bool | None
     size: int
     accepted_at: int
     destroyed_at: int | None
@@ -68,6 +77,13 @@ class MessageView:
         """The state of its deliveries in one word: of those still open the one most in need of a look."""
         order = ("held", "unknown", "sending", "queued", "failed", "cancelled", "sent")
         return min((each.state for each in self.deliveries), key=order.index)
+
+    @property
+    def scheduled_at(self) -> int | None:
+        """When it was due for the first time, if that was later than it came: as asked, or because its key's rate
+        made it wait."""
+        first = min(each.first_due_at for each in self.deliveries)
+        return first if first > self.accepted_at else None
 
 
 def message(db: Connection, public_id: str, tenant_id: int | None = None) -> MessageView | None:
@@ -98,7 +114,8 @@ def _views(db: Connection, which: Select[Any]) -> list[MessageView]:
     for person in db.execute(
         select(recipients).where(recipients.c.delivery_id.in_([row.id for row in rows])).order_by(recipients.c.id)
     ):
-        people[person.delivery_id].append(RecipientView(person.address, person.field, person.state, person.updated_at))
+        view = RecipientView(person.address, person.field, person.state, person.updated_at, person.notify, person.orcpt)
+        people[person.delivery_id].append(view)
     parts: dict[int, list[DeliveryView]] = defaultdict(list)
     for row in rows:
         parts[row.message_id].append(_delivery(row, people[row.id]))
@@ -114,6 +131,12 @@ def _views(db: Connection, which: Select[Any]) -> list[MessageView]:
             subject=each.subject,
             rfc_message_id=each.rfc_message_id,
             ledger=tuple(json.loads(each.ledger)),
+            ret=each.ret,
+            envid=each.envid,
+            tag=each.tag,
+            metadata=json.loads(each.metadata or "{}"),
+            track_opens=each.track_opens,
+            track_clicks=each.track_clicks,
             size=each.size,
             accepted_at=each.accepted_at,
             destroyed_at=each.destroyed_at,
@@ -130,6 +153,7 @@ def _delivery(row: Row[Any], people: Sequence[RecipientView]) -> DeliveryView:
         attempts=row.attempts,
         failures=row.failures,
         possible_duplicates=row.possible_duplicates,
+        first_due_at=row.first_due_at,
         due_at=row.due_at,
         finished_at=row.finished_at,
         account=row.account,
@@ -182,8 +206,14 @@ def waiting(db: Connection) -> dict[Queue, int]:
     return found
 
 
-def sealed_parts(db: Connection, message_id: int) -> list[bytes]:
-    """A message's content as it rests: sealed, in order."""
-    return list(
-        db.scalars(select(contents.c.sealed).where(contents.c.message_id == message_id).order_by(contents.c.part))
+def count_parts(db: Connection, message_id: int) -> int:
+    """How many parts a message's content rests in; 0 where it was destroyed."""
+    return db.scalars(select(func.count()).where(contents.c.message_id == message_id)).one()
+
+
+def sealed_part(db: Connection, message_id: int, part: int) -> bytes:
+    """One of them, sealed; b"" where it is not there any more."""
+    found: bytes | None = db.scalar(
+        select(contents.c.sealed).where(contents.c.message_id == message_id, contents.c.part == part)
     )
+    return found or b""

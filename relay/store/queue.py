@@ -1,18 +1,16 @@
-"""The queue's way in and out: accept messages, take deliveries. Plain functions of a Connection for the writer."""
+"""The queue's way out: deliveries that are due are taken, each attempt durably started. Functions for the writer."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, tuple_, update
+from sqlalchemy import Connection, bindparam, func, select, tuple_, update
 
 from relay.delivery import Delivery, RecipientState, Settlement, State
 from relay.errors import Kind
-from relay.message import Addressee, Mode, Stream
-from relay.store import usage
+from relay.message import Mode, Stream
 from relay.store.clock import LEASE, clock, milliseconds
 from relay.store.schema import contents, deliveries, messages, recipients
 from relay.store.settling import settle
@@ -20,116 +18,6 @@ from relay.store.suppressions import suppressed
 
 Queue = tuple[str, Stream]  # (sender domain, stream)
 SMALL = 64 << 10  # octets of content that come along when a delivery is taken
-
-
-@dataclass(frozen=True, slots=True)
-class NewDelivery:
-    """Recipients of one SES call, each with the id of its row and its address's keyed hash."""
-
-    id: int
-    recipients: tuple[tuple[int, Addressee, bytes], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class NewMessage:
-    """An accepted submission as it is written. `state` is SENDING only where a lane reserved the attempt."""
-
-    id: int
-    public_id: str
-    tenant_id: int
-    key_id: int | None
-    protocol: str
-    domain: str
-    mode: Mode
-    stream: Stream
-    mail_from: str | None
-    header_from: str
-    subject: str | None = field(repr=False)
-    rfc_message_id: str
-    ledger: str
-    size: int
-    accepted_at: int
-    wrapped_key: bytes = field(repr=False)
-    parts: tuple[bytes, ...] = field(repr=False)
-    keep_until: int | None
-    due_at: int
-    state: State
-    deliveries: tuple[NewDelivery, ...]
-
-    def started(self) -> NewMessage:
-        """The same, committed as an attempt that has begun."""
-        return replace(self, state=State.SENDING)
-
-
-def accept(db: Connection, items: Sequence[NewMessage]) -> Sequence[None]:
-    """Write accepted messages. A delivery committed as SENDING has thereby durably started its first attempt."""
-    message_rows: list[dict[str, Any]] = []
-    content_rows: list[dict[str, Any]] = []
-    delivery_rows: list[dict[str, Any]] = []
-    recipient_rows: list[dict[str, Any]] = []
-    lease_ends = clock(db) + milliseconds(LEASE)
-    for item in items:
-        is_sending = item.state is State.SENDING
-        message_rows.append(
-            {
-                "id": item.id,
-                "public_id": item.public_id,
-                "tenant_id": item.tenant_id,
-                "key_id": item.key_id,
-                "protocol": item.protocol,
-                "domain": item.domain,
-                "mode": item.mode.value,
-                "stream": item.stream.value,
-                "mail_from": item.mail_from,
-                "header_from": item.header_from,
-                "subject": item.subject,
-                "rfc_message_id": item.rfc_message_id,
-                "ledger": item.ledger,
-                "size": item.size,
-                "accepted_at": item.accepted_at,
-                "wrapped_key": item.wrapped_key,
-                "keep_until": item.keep_until,
-                "open_deliveries": len(item.deliveries),
-            }
-        )
-        for part, sealed in enumerate(item.parts):
-            content_rows.append({"message_id": item.id, "part": part, "sealed": sealed})
-        for new in item.deliveries:
-            delivery_rows.append(
-                {
-                    "id": new.id,
-                    "message_id": item.id,
-                    "domain": item.domain,
-                    "stream": item.stream.value,
-                    "state": item.state.value,
-                    "attempts": int(is_sending),
-                    "failures": 0,
-                    "possible_duplicates": 0,
-                    "first_due_at": item.due_at,
-                    "due_at": lease_ends if is_sending else item.due_at,
-                }
-            )
-            for row_id, addressee, address_hash in new.recipients:
-                recipient_rows.append(
-                    {
-                        "id": row_id,
-                        "delivery_id": new.id,
-                        "address": str(addressee.address),
-                        "address_hash": address_hash,
-                        "field": addressee.field.value,
-                        "state": RecipientState.QUEUED.value,
-                        "updated_at": item.accepted_at,
-                    }
-                )
-    db.execute(insert(messages), message_rows)
-    db.execute(insert(contents), content_rows)
-    db.execute(insert(deliveries), delivery_rows)
-    db.execute(insert(recipients), recipient_rows)
-    usage.count(
-        db,
-        ((item.tenant_id, item.accepted_at, sum(len(new.recipients) for new in item.deliveries)) for item in items),
-    )
-    return [None] * len(items)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from relay.delivery import RecipientState, State
 from relay.message import Field, Mode, Stream
 
 # Every revision in store/migrations, oldest first. A database at another one was written by a newer Relay.
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 
 metadata = MetaData(
     naming_convention={
@@ -163,6 +163,8 @@ keys = Table(
     Column("last_used_at", BigInteger),
     Column("replaces", Id),  # the key it was rotated from
     Column("is_declared", Boolean, nullable=False),
+    Column("sender_rule", Text),  # JSON of declared.SenderRule
+    Column("device", Text),  # JSON of declared.Device
     UniqueConstraint("hash"),
     CheckConstraint("permission IN ('send_only', 'full', 'admin')", name="permission"),
     Index("ix_keys_tenant_id", "tenant_id"),
@@ -193,6 +195,47 @@ usage = Table(
     Column("process", Integer, primary_key=True),
     Column("messages", BigInteger, nullable=False),
     Column("recipients", BigInteger, nullable=False),
+)
+
+# Recipients accepted from a device with a daily cap, by key and UTC day; by process as above.
+device_usage = Table(
+    "device_usage",
+    metadata,
+    Column("key_id", Id, ForeignKey("keys.id"), primary_key=True),
+    Column("day", Integer, primary_key=True),  # days since 1970
+    Column("process", Integer, primary_key=True),
+    Column("recipients", BigInteger, nullable=False),
+)
+
+# What was accepted under an idempotency key. `key` is a keyed hash, over SMTP of the envelope, too; `body` that of the
+# request, NULL over SMTP, where a client that tries again writes another Date.
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("tenant_id", Id, primary_key=True, autoincrement=False),
+    Column("route", Text, primary_key=True),
+    Column("key", LargeBinary, primary_key=True),
+    Column("body", LargeBinary),
+    Column("answer", Text, nullable=False),  # JSON of what was answered
+    Column("expires_at", BigInteger, nullable=False),
+    Index("ix_idempotency_expires_at", "expires_at"),
+    sqlite_with_rowid=False,
+)
+
+# SMTP sessions that failed. The transcript holds addresses, so it is sealed; secrets and content are not in it.
+smtp_failures = Table(
+    "smtp_failures",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("listener", Text, nullable=False),
+    Column("client", Text, nullable=False),
+    Column("tenant_id", Id),
+    Column("key_id", Id),
+    Column("reason", Text, nullable=False),  # of smtp_failures.Reason
+    Column("sentence", Text, nullable=False),
+    Column("transcript", LargeBinary, nullable=False),
+    Index("ix_smtp_failures_at", "at"),
 )
 
 # Who failed to authenticate too often. `prefix` "" stands for a whole address.
@@ -250,6 +293,13 @@ messages = Table(
     Column("subject", Text),
     Column("rfc_message_id", Text, nullable=False),
     Column("ledger", Text, nullable=False),
+    # Of DSN (RFC 3461 section 4.3, 4.4): what a bounce holds, "full" or "hdrs", and what the sender calls the mail.
+    Column("ret", Text),
+    Column("envid", Text),
+    Column("tag", Text),
+    Column("metadata", Text),  # JSON: name -> text; never in the mail
+    Column("track_opens", Boolean),  # NULL: as the tenant has it
+    Column("track_clicks", Boolean),
     Column("size", Integer, nullable=False),
     Column("accepted_at", BigInteger, nullable=False),
     # The content's key, wrapped. NULL: destroyed, and the content with it.
@@ -332,6 +382,9 @@ recipients = Table(
     Column("field", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+    # Of DSN (RFC 3461 section 4.1, 4.2): when a bounce is wanted, and the address the sender knows.
+    Column("notify", Text),
+    Column("orcpt", Text),
     one_of("state", RecipientState),
     one_of("field", Field),
     Index("ix_recipients_delivery_id", "delivery_id"),

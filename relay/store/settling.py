@@ -135,7 +135,10 @@ def close_messages(db: Connection, message_ids: Sequence[int], now: int) -> set[
 
 
 def destroy(db: Connection, which: ColumnElement[bool], now: int) -> set[int]:
-    """Forget content keys and, of byoc mail, the addresses: what stays of those is a keyed hash (design: privacy)."""
+    """Forget content keys and, of byoc mail, the addresses and what the sender said of the mail.
+
+    What stays of a recipient is a keyed hash (design: privacy).
+    """
     rows = db.execute(
         update(messages)
         .where(which, messages.c.wrapped_key.is_not(None))
@@ -144,11 +147,10 @@ def destroy(db: Connection, which: ColumnElement[bool], now: int) -> set[int]:
     ).all()
     byoc = [row.id for row in rows if row.mode == Mode.BYOC.value]
     if byoc:
-        db.execute(
-            update(messages).where(messages.c.id.in_(byoc)).values(mail_from=None, header_from=None, subject=None)
-        )
+        forgotten = dict.fromkeys(("mail_from", "header_from", "subject", "envid", "metadata"))
+        db.execute(update(messages).where(messages.c.id.in_(byoc)).values(forgotten))
         theirs = select(deliveries.c.id).where(deliveries.c.message_id.in_(byoc))
-        db.execute(update(recipients).where(recipients.c.delivery_id.in_(theirs)).values(address=None))
+        db.execute(update(recipients).where(recipients.c.delivery_id.in_(theirs)).values(address=None, orcpt=None))
     return {row.id for row in rows}
 
 

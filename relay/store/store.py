@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, func, select
@@ -15,9 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from relay import log
 from relay.errors import Kind, Problem
 from relay.sealing import MasterKey, Sealer
-from relay.store import database, suppressions
+from relay.store import database, idempotency, suppressions
 from relay.store.directory.installation import establish
-from relay.store.listing import sealed_parts
+from relay.store.idempotency import HotAnswers
+from relay.store.listing import count_parts, sealed_part
 from relay.store.suppressions import HotSuppressions, Suppression
 from relay.store.writer import Item, Rank, Result, TaskWriter, ThreadWriter, Write, Writer
 
@@ -29,7 +31,12 @@ class Store:
     """Built by `open_store`. `is_alone`: no other process takes work from this database."""
 
     def __init__(
-        self, writer: Writer, engine: AsyncEngine, reading: Engine | None, hot: HotSuppressions | None, sealer: Sealer
+        self,
+        writer: Writer,
+        engine: AsyncEngine,
+        reading: Engine | None,
+        hot: tuple[HotSuppressions, HotAnswers] | None,
+        sealer: Sealer,
     ) -> None:
         self._writer = writer
         self._engine = engine
@@ -102,14 +109,24 @@ class Store:
         """Which lower-case addresses are on a tenant's list. On SQLite direct: a thread costs a hundredfold."""
         if self._hot is None:
             return await self.read(lambda db: suppressions.suppressed(db, tenant_id, addresses))
-        return self._hot.find(tenant_id, addresses)
+        return self._hot[0].find(tenant_id, addresses)
+
+    async def answered(self, tenant_id: int, route: str, key: bytes) -> idempotency.Answer | None:
+        """What was answered under an idempotency key, given as its keyed hash, within the last day."""
+        if self._hot is None:
+            return await self.read(lambda db: idempotency.find(db, tenant_id, route, key))
+        return self._hot[1].find(tenant_id, route, key)
 
     async def content(self, message_id: int, wrapped_key: bytes) -> bytes:
         """A message's content in clear. Raises SealingError if it is damaged or gone."""
-        sealed = await self.read(lambda db: sealed_parts(db, message_id))
-        if len(sealed) == 1:
-            return b"".join(self.sealer.open(message_id, wrapped_key, sealed))
-        return await asyncio.to_thread(lambda: b"".join(self.sealer.open(message_id, wrapped_key, sealed)))
+        return b"".join([part async for part in self.content_parts(message_id, wrapped_key)])
+
+    async def content_parts(self, message_id: int, wrapped_key: bytes) -> AsyncIterator[bytes]:
+        """The same, part by part: no more than one of them is in memory at once."""
+        opener = self.sealer.opener(message_id, wrapped_key, await self.read(lambda db: count_parts(db, message_id)))
+        for number in range(opener.parts):
+            sealed = await self.read(partial(sealed_part, message_id=message_id, part=number))
+            yield opener.part(number, sealed)
 
     async def own(self, name: str) -> bool:
         """Whether this process alone does `name`: on SQLite always, on PostgreSQL by an advisory lock kept open."""
@@ -157,7 +174,7 @@ async def open_store(url: URL, master: MasterKey) -> AsyncIterator[Store]:
         engine = database.listing_engine(url)
         stack.push_async_callback(engine.dispose)
         writer: ThreadWriter | TaskWriter
-        hot: HotSuppressions | None = None
+        hot: tuple[HotSuppressions, HotAnswers] | None = None
         reading: Engine | None = None
         if database.is_sqlite(url):
             stack.enter_context(database.sole_owner(database.sqlite_path(url)))
@@ -167,8 +184,9 @@ async def open_store(url: URL, master: MasterKey) -> AsyncIterator[Store]:
                 sealer = establish(db, master)
             reading = database.reading_engine(url)
             stack.callback(reading.dispose)
-            hot = HotSuppressions(reading)
-            stack.callback(hot.close)
+            hot = HotSuppressions(reading), HotAnswers(reading)
+            for each in hot:
+                stack.callback(each.close)
             writer = ThreadWriter(writing)
         else:
             await database.reach(engine)

@@ -14,7 +14,7 @@ from relay.store.schema import usage
 
 DAY = 86_400_000  # milliseconds
 EPOCH = date(1970, 1, 1).toordinal()
-_process = secrets.randbits(31)
+process = secrets.randbits(31)
 
 
 def day_of(at: int) -> int:
@@ -60,7 +60,7 @@ def count(db: Connection, accepted: Iterable[tuple[int, int, int]]) -> None:
         added = {
             "_tenant": tenant_id,
             "_day": day,
-            "_process": _process,
+            "_process": process,
             "_messages": messages[tenant_id, day],
             "_recipients": recipients[tenant_id, day],
         }
@@ -69,7 +69,7 @@ def count(db: Connection, accepted: Iterable[tuple[int, int, int]]) -> None:
                 insert(usage).values(
                     tenant_id=tenant_id,
                     day=day,
-                    process=_process,
+                    process=process,
                     messages=added["_messages"],
                     recipients=added["_recipients"],
                 )
@@ -87,7 +87,7 @@ class Used:
 def of_month(db: Connection, at: int) -> dict[int, Used]:
     """What was accepted in the UTC month of a moment in milliseconds, by tenant."""
     first, following = month_of(at)
-    here = case((usage.c.process == _process, usage.c.recipients), else_=0)
+    here = case((usage.c.process == process, usage.c.recipients), else_=0)
     rows = db.execute(
         select(usage.c.tenant_id)
         .add_columns(func.sum(usage.c.recipients).label("recipients"), func.sum(here).label("here"))

@@ -10,6 +10,7 @@ import itertools
 import queue
 import sqlite3
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ MAX_BYTES = 4 << 20
 # PostgreSQL: serialization_failure, deadlock_detected. Always safe to run again: nothing was committed.
 TRY_AGAIN = {"40001", "40P01"}
 ATTEMPTS = 5
+QUIET = 50e-6  # seconds: a turn of the loop that took less had nothing to do
+PATIENCE = 0.004  # seconds for which a batch gathers more while the loop is busy
 BUSY_TIMEOUT = 5000  # milliseconds a SQLite connection waits for another process's lock
 
 
@@ -127,18 +130,26 @@ def _answer(batch: Sequence[_Job]) -> None:
 
 
 class ThreadWriter:
-    """SQLite: one thread, one connection. Another writer would only wait for the same lock."""
+    """SQLite: one thread, one connection. Another writer would only wait for the same lock.
+
+    The loop makes the batches, and the thread has one at a time: that they change places, under one interpreter lock,
+    costs more than a row. So the thread wakes once a batch, and what comes in meanwhile waits together.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._loop = asyncio.get_running_loop()
-        self._inbox: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._waiting: deque[_Job] = deque()
+        self._is_idle = asyncio.Event()  # nothing waits, and the thread has no batch
+        self._is_idle.set()
+        self._gathering_since = self._looked_at = 0.0
+        self._batches: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
 
     async def write(self, write: Write[Item, Result], item: Item, rank: Rank, size: int = 0) -> Result:
         answer: asyncio.Future[Result] = self._loop.create_future()
-        self._inbox.put(_Job(rank, write, item, size, answer))
+        self._put(_Job(rank, write, item, size, answer))
         return await answer
 
     async def truncate_log(self) -> bool:
@@ -147,42 +158,62 @@ class ThreadWriter:
         False if a reader was in the way; nothing is lost then, and a later call will do it.
         """
         answer: asyncio.Future[bool] = self._loop.create_future()
-        self._inbox.put(_Job(Rank.SWEEP, _truncate_log, None, 0, answer, is_bare=True))
+        self._put(_Job(Rank.SWEEP, _truncate_log, None, 0, answer, is_bare=True))
         return await answer
 
     async def close(self) -> None:
-        self._inbox.put(None)
+        await self._is_idle.wait()
+        self._batches.put(None)
         await asyncio.to_thread(self._thread.join)
+
+    # -- on the loop -------------------------------------------------------------------------------------------------
+
+    def _put(self, job: _Job) -> None:
+        self._waiting.append(job)
+        if self._is_idle.is_set():
+            self._is_idle.clear()
+            self._gather()
+
+    def _gather(self) -> None:
+        self._gathering_since = self._looked_at = time.perf_counter()
+        self._loop.call_soon(self._look)
+
+    def _look(self) -> None:
+        """Once a turn of the loop: hand over when the loop has nothing else to do that more could come from.
+
+        So whoever is alone waits for nobody, and where many write, each turn makes the commit worth more.
+        """
+        now = time.perf_counter()
+        if now - self._looked_at < QUIET or now - self._gathering_since > PATIENCE or len(self._waiting) >= MAX_ITEMS:
+            self._batches.put(next_batch(self._waiting))
+        else:
+            self._looked_at = now
+            self._loop.call_soon(self._look)
+
+    def _committed(self, batch: Sequence[_Job]) -> None:
+        _answer(batch)
+        if self._waiting:
+            self._gather()
+        else:
+            self._is_idle.set()
+
+    # -- in the thread -----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         try:
             self._serve()
         except Exception as exc:  # no connection, or a fault of ours: nothing can be written any more
             log.trouble("store.writer_failed", exc)
-            while (job := self._inbox.get()) is not None:
-                job.fault = Problem(Kind.INTERNAL)
-                self._loop.call_soon_threadsafe(_answer, [job])
+            while (batch := self._batches.get()) is not None:
+                for job in batch:
+                    job.fault = Problem(Kind.INTERNAL)
+                self._loop.call_soon_threadsafe(self._committed, batch)
 
     def _serve(self) -> None:
-        waiting: deque[_Job] = deque()
-        is_open = True
         with self._engine.connect() as db:
-            while is_open or waiting:
-                if not waiting:
-                    is_open = self._receive(waiting, self._inbox.get())
-                while is_open and not self._inbox.empty():
-                    is_open = self._receive(waiting, self._inbox.get())
-                batch = next_batch(waiting)
-                if batch:
-                    self._commit(db, batch)
-                    self._loop.call_soon_threadsafe(_answer, batch)
-
-    @staticmethod
-    def _receive(waiting: deque[_Job], job: _Job | None) -> bool:
-        if job is None:
-            return False
-        waiting.append(job)
-        return True
+            while (batch := self._batches.get()) is not None:
+                self._commit(db, batch)
+                self._loop.call_soon_threadsafe(self._committed, batch)
 
     def _commit(self, db: Connection, batch: Sequence[_Job]) -> None:
         try:

@@ -46,6 +46,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         *(["domain", each] for each in ("list", "show", "add", "set", "remove", "verify", "dns")),
         *(["key", each] for each in ("create", "list", "show", "import", "rotate", "revoke", "set")),
         *(["block", each] for each in ("list", "lift")),
+        *(["smtp", each] for each in ("failures", "failure")),
         ["audit"],
         ["queue", "list"],
         ["queue", "show"],

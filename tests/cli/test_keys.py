@@ -61,6 +61,89 @@ def test_a_key_that_exists_already_is_imported(tmp_path: Path) -> None:
     assert [each["name"] for each in found(folder, "key", "list")] == ["old shop", "from a file"]
 
 
+def with_domains(folder: Path) -> Path:
+    """The tenant acme has acme.example and beta.example, the default tenant has ours.example."""
+    relay(folder, "account", "add", "main", "--region", "eu-west-1")
+    for domain, tenant in (("acme.example", "acme"), ("beta.example", "acme"), ("ours.example", "default")):
+        relay(folder, "domain", "add", domain, "--mode", "byoc", "--tenant", tenant, "--account", "main")
+    return folder
+
+
+DEVICE = ["--device", "2nd floor scanner", "--network", "10.2.0.0/24", "--from", "scanner@acme.example"]
+
+
+def test_a_key_for_a_device(folder: Path) -> None:
+    with_domains(folder)
+    options = ["--tenant", "acme", "--to", "*@acme.example", "--daily", "500"]
+    secret = relay(folder, "key", "create", *DEVICE, *options).strip()
+    prefix = secret.partition(".")[0]
+    device = {"networks": ["10.2.0.0/24"], "sender": "scanner@acme.example", "recipients": ["*@acme.example"]}
+    [listed] = found(folder, "key", "list")
+    assert (listed["name"], listed["permission"]) == ("2nd floor scanner", "send_only")
+    assert (listed["device"], listed["sender_rule"]) == (device | {"daily": 500, "min_tls": None}, None)
+    assert "networks 10.2.0.0/24, sender scanner@acme.example" in relay(folder, "key", "show", prefix)
+
+    relay(folder, "key", "set", prefix, "--min-tls", "1.0", "--to", "", "--daily", "0", "--from", "copier@acme.example")
+    changed = device | {"sender": "copier@acme.example", "recipients": None, "daily": None, "min_tls": "1.0"}
+    assert found(folder, "key", "show", prefix)["device"] == changed
+    relay(folder, "key", "set", prefix, "--name", "copier")
+    rotated = relay(folder, "key", "rotate", prefix).partition(".")[0]
+    assert found(folder, "key", "show", rotated)["device"] == changed
+    relay(folder, "key", "set", prefix, "--network", "")
+    assert found(folder, "key", "show", prefix)["device"] is None
+    [made] = [each for each in found(folder, "audit") if each["action"] == "key.create" and "device" in each["changes"]]
+    assert made["changes"]["device"][1]["sender"] == "scanner@acme.example"
+    assert secret.partition(".")[2] not in relay(folder, "audit")
+
+
+def test_a_key_with_a_sender_rule(folder: Path) -> None:
+    with_domains(folder)
+    rule = ["--from", "cron@acme.example", "--replace", "root@*", "--replace", "missing"]
+    prefix = relay(folder, "key", "create", "cron", "--tenant", "acme", *rule).partition(".")[0]
+    shown = found(folder, "key", "show", prefix)
+    assert shown["sender_rule"] == {"sender": "cron@acme.example", "replaces": ["root@*", "missing"]}
+    relay(folder, "key", "set", prefix, "--from", "jobs@acme.example")
+    assert found(folder, "key", "show", prefix)["sender_rule"]["sender"] == "jobs@acme.example"
+    relay(folder, "key", "set", prefix, "--replace", "<>")
+    assert found(folder, "key", "show", prefix)["sender_rule"]["replaces"] == ["<>"]
+    assert "sender_rule.sender: acme.example is not one of the domains that this key is for" in refused(
+        folder, "key", "set", prefix, "--domain", "beta.example"
+    )
+    relay(folder, "key", "set", prefix, "--from", "")
+    relay(folder, "key", "set", prefix, "--from", "a@beta.example", "--domain", "beta.example")
+    assert "root@*" in found(folder, "key", "show", prefix)["sender_rule"]["replaces"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["create", *DEVICE], "device.sender: acme.example is not registered for the tenant default"),
+        (["create", *DEVICE, "--tenant", "acme", "--domain", "beta.example"], "acme.example is not one of the domains"),
+        (["create", *DEVICE, "--tenant", "acme", "--permission", "full"], "permission: must be send_only"),
+        (["create", *DEVICE, "--tenant", "acme", "--replace", "root@*"], "--from: is required"),
+        (["create", "x", "--from", "x@sub.ours.example"], "sender_rule.sender: sub.ours.example is not registered"),
+        (["create", "x", "--from", "x@ours.example", "--replace", "root"], "--replace: write it as an address"),
+        (["create", "x", "--replace", "root@*"], "--from: is required"),
+        (["create", "x", "--network", "10.0.0.0/8"], "are for a device: give --device"),
+        (["create", "x", *DEVICE], "name the key: by NAME or"),
+        (["create"], "name the key: by NAME or"),
+        (["create", "--device", "x", "--from", "x@ours.example"], "--network: is required"),
+        (["create", "--device", "x", "--network", "0.0.0.0/0"], "--network: this would let anyone send"),
+        (["create", *DEVICE, "--to", "missing", "--daily", "-1"], "--daily: Input should be"),
+        (["create", *DEVICE, "--min-tls", "2"], "--min-tls: Input should be '1.0', '1.1', '1.2' or '1.3'"),
+    ],
+)
+def test_what_a_rule_may_not_say(registered: Path, arguments: list[str], words: str) -> None:
+    assert words in refused(registered, "key", *arguments)
+
+
+@pytest.fixture(scope="module")
+def registered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = configure(tmp_path_factory.mktemp("registered"))
+    relay(folder, "tenant", "create", "acme")
+    return with_domains(folder)
+
+
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return configure(tmp_path_factory.mktemp("bare"))

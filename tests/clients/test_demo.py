@@ -7,7 +7,6 @@ import contextlib
 import email.policy
 import json
 import os
-import shutil
 import signal
 import smtplib
 import socket
@@ -22,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from tests.clients.programs import call, needs
 from tests.processes import answers, get, wait_until
 
 PORTS = (2525, 2465, 8080, 8025)
@@ -82,19 +82,6 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     finally:
         made.process.send_signal(signal.SIGINT)
         made.process.wait(40)
-
-
-def needs(program: str) -> str:
-    found = shutil.which(program)
-    if found is None:
-        pytest.skip(f"{program} is not installed")
-    return found
-
-
-def call(*command: str, given: bytes = b"") -> bytes:
-    done = subprocess.run(command, input=given, capture_output=True, timeout=60)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def mail(sender: str, subject: str) -> bytes:

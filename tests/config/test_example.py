@@ -101,7 +101,8 @@ def missing(model: type[BaseModel], written: Sequence[Mapping[str, Any]], above:
             continue
         for section in sections(field.annotation):
             inner = [each for value in values for each in mappings(value, get_origin(field.annotation))]
-            yield from missing(section, inner, f"{path}.")
+            # A short form or a null stands beside others that are written out.
+            yield from missing(section, [each for each in inner if isinstance(each, Mapping)], f"{path}.")
 
 
 def sections(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -221,7 +221,7 @@ def test_commands_are_found_and_wrong_ones_noticed() -> None:
     assert len(list(commands(ROOT / "docs" / "deploy.md"))) >= 11
     with pytest.raises(AssertionError):
         parse(["queue", "list", "--stat"], is_whole=False)
-    for wrong in (["serv"], ["serve", "--confg", "x"], ["key"], ["key", "create"], ["queue", "list", "--state", "new"]):
+    for wrong in (["serv"], ["serve", "--confg", "x"], ["key"], ["key", "rotate"], ["queue", "list", "--state", "new"]):
         with pytest.raises(Exception, match=r"\w"):
             parse(wrong)
 

@@ -80,6 +80,7 @@ ASKED: dict[str, Callable[[Managed], Request]] = {
     "GET /suppressions/{address}": lambda m: (f"/suppressions/{m.suppression()}", None),
     "DELETE /suppressions/{address}": lambda m: (f"/suppressions/{m.suppression()}", None),
     "GET /stats": lambda m: ("/stats", None),
+    "GET /smtp-failures": lambda m: ("/smtp-failures", None),
 }
 # One list per tenant: the operator says whose, where others have no choice.
 ONE_LIST = {"GET /suppressions/{address}", "DELETE /suppressions/{address}"}

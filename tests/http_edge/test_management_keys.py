@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -43,6 +44,44 @@ def test_a_key_is_shown_once(managed: Managed) -> None:
         "new-key",
     )
     assert secret not in str(entry)
+
+
+def test_a_key_for_a_device(managed: Managed) -> None:
+    device = {"networks": ["10.2.0.0/24"], "sender": "scanner@acme.example", "recipients": ["*@acme.example"]}
+    made = managed.key(device=device | {"daily": 500, "min_tls": "1.0"})
+    assert made["device"] == device | {"daily": 500, "min_tls": "1.0"}
+    assert made["sender_rule"] is None
+    changed = managed.ask("PATCH", f"/keys/{made['id']}", {"device": device}, key=managed.full)
+    assert changed.json["device"] == device | {"daily": None, "min_tls": None}
+    assert managed.ask("GET", f"/keys/{made['id']}", key=managed.full).json["device"] == changed.json["device"]
+    rule = {"sender": "cron@acme.example", "replaces": ["root@*"]}
+    ruled = managed.ask("PATCH", f"/keys/{made['id']}", {"device": None, "sender_rule": rule}, key=managed.full)
+    assert (ruled.json["device"], ruled.json["sender_rule"]) == (None, rule)
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "message"),
+    [
+        ({"sender_rule": {"sender": "x@umbra.example"}}, "sender_rule.sender", "umbra.example is not registered for"),
+        ({"sender_rule": {"sender": "x"}}, "sender_rule.sender", "x is not an address of the form name@domain"),
+        ({"sender_rule": {"sender": "x@acme.example", "replaces": []}}, "sender_rule.replaces", "must have at least 1"),
+        ({"device": {"sender": "x@acme.example", "networks": ["::/0"]}}, "device.networks.0", "would let anyone send"),
+        ({"device": {"sender": "x@acme.example"}}, "device.networks", "is required"),
+    ],
+)
+def test_senders_are_the_tenants_own(managed: Managed, fields: dict[str, Any], path: str, message: str) -> None:
+    answer = managed.ask("POST", "/keys", {"name": "x", **fields}, key=managed.full)
+    assert (answer.status, answer.json["reason"]) == (400, "bad_request")
+    [fault] = answer.json["errors"]
+    assert fault["param"] == path
+    assert message in fault["message"]
+
+
+def test_a_key_for_some_domains_makes_no_sender_of_others(managed: Managed) -> None:
+    fields = {"name": "x", "domains": ["scoped.example"]}
+    for sender, status in (("x@scoped.example", 201), ("x@acme.example", 400)):
+        body = fields | {"sender_rule": {"sender": sender}}
+        assert managed.ask("POST", "/keys", body, key=managed.scoped).status == status
 
 
 def test_a_key_that_was_made_elsewhere_keeps_working(managed: Managed) -> None:

@@ -265,6 +265,18 @@ CHANGES: list[tuple[Raw, str]] = [
     ({"keys.0.permission": "admin"}, "change key app: permission: send_only -> admin"),
     ({"keys.0.expires_at": "2031-02-03T04:05:06Z"}, "change key app: expires_at: 2031-02-03T04:05:06.000Z"),
     ({"keys.1.domains": ..., "keys.1.rate_per_minute": 60}, "change key web: domains: acme.example -> none; rate_per"),
+    (
+        {"keys.0.sender_rule": {"sender": "cron@example.com", "replaces": ["root@*", "missing"]}},
+        "change key app: sender_rule: sender cron@example.com, replaces root@* missing",
+    ),
+    (
+        {
+            "keys.1.permission": "send_only",
+            "keys.1.device": {"networks": ["10.2.0.0/24"], "sender": "scan@acme.example", "daily": 5, "min_tls": 1.2},
+        },
+        "change key web: permission: full -> send_only; device: networks 10.2.0.0/24, sender scan@acme.example, "
+        "daily 5, min_tls 1.2",
+    ),
     ({"keys.0.secret": NEW}, "change key app: secret: changed"),
     ({"keys.2": {"name": "new", "secret": NEW}}, "add key new: tenant: default; permission: send_only"),
 ]
@@ -481,6 +493,33 @@ def test_what_cannot_change_is_refused_with_every_fault(place: Place, is_declare
     together = {path: value for changes, _ in REFUSALS for path, value in changes.items()}
     found = [fault for _, faults in REFUSALS for fault in faults]
     assert sorted(place.refused(together)) == sorted(found)
+
+
+def test_keys_send_as_domains_of_their_own(place: Place) -> None:
+    place.apply()
+    mine: Raw = {"sender": "x@example.com"}
+    theirs: Raw = {"networks": ["10.2.0.0/24"], "sender": "x@acme.example"}
+    not_mine = "acme.example is not registered for the tenant default: use an address of a domain that is"
+    assert place.refused({"keys.0.sender_rule": {"sender": "x@acme.example"}}) == [
+        f"keys.0.sender_rule.sender: {not_mine}"
+    ]
+    assert place.refused({"keys.0.device": theirs, "keys.0.sender_rule": mine, "keys.0.permission": "full"}) == [
+        "keys.0.sender_rule: a device needs none: its sender replaces all others",
+        "keys.0.permission: must be send_only: a device's key is for SMTP alone",
+        f"keys.0.device.sender: {not_mine}",
+    ]
+    added = {"domains.beta/example": {"mode": "byoc", "tenant": "acme", "account": "acme", "include_subdomains": True}}
+    beta = {"keys.1.sender_rule": {"sender": "x@sub.beta.example"}}
+    assert place.refused(added | beta) == [
+        "keys.1.sender_rule.sender: beta.example is not one of the domains that this key is for"
+    ]
+    beta |= {"keys.1.domains": ...}
+    assert lines(place.apply(added | beta))[0].startswith("add domain beta.example")
+    # The rule stays, though its domain goes: whoever sends by it is told so, and the file is good.
+    assert lines(place.apply(beta | {"keys.1.rate_per_minute": 9})) == [
+        "disable domain beta.example",
+        "change key web: rate_per_minute: 9",
+    ]
 
 
 def test_a_claim_that_nobody_proved_gives_way(place: Place) -> None:

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.declared import Device, SenderRule
 from relay.errors import Kind, Problem
-from relay.message import Trace
+from relay.message import Options, Trace
 from relay.routing.fixups import SINGLE, Fixed, fix_up
+from relay.routing.sender_rules import Rule, of_device, of_rule
 
 NOW = datetime(2026, 3, 5, 12, 0, 0, tzinfo=UTC)
 FROM = b"From: ann@ours.test\r\n"
@@ -25,9 +27,9 @@ RECEIVED = (
 TRACE = Trace("ESMTPS", "client.test", "192.0.2.1")
 
 
-def fixed(raw: bytes, trace: Trace = TRACE) -> Fixed:
+def fixed(raw: bytes, trace: Trace = TRACE, rule: Rule | None = None) -> Fixed:
     is_ours = {"ours.test", "also.test"}.__contains__
-    return fix_up(raw, trace, hostname="relay.test", public_id="0123", now=NOW, is_ours=is_ours)
+    return fix_up(raw, trace, hostname="relay.test", public_id="0123", now=NOW, is_ours=is_ours, rule=rule)
 
 
 def test_a_whole_message_gets_a_received_and_nothing_else() -> None:
@@ -35,6 +37,7 @@ def test_a_whole_message_gets_a_received_and_nothing_else() -> None:
     assert found.raw == RECEIVED + WHOLE + b"\r\nbody\r\n"
     assert found.ledger == ("added Received",)
     assert (str(found.author), found.message_id, found.is_bulk) == ("ann@ours.test", "<a@b>", False)
+    assert found.options == Options()
 
 
 @pytest.mark.parametrize(
@@ -45,9 +48,16 @@ def test_a_whole_message_gets_a_received_and_nothing_else() -> None:
         (b"Resent-Bcc: x@one.test\r\n", "dropped resent-bcc"),
         (b"Return-Path: <x@one.test>\r\n", "dropped return-path"),
         (b"X-SES-CONFIGURATION-SET: x\r\n", "dropped x-ses-configuration-set"),
-        (b"X-Relay-Tag: x\r\n", "dropped x-relay-tag"),
-        (b"Idempotency-Key: x\r\n", "dropped idempotency-key"),
-        (b"Resend-Idempotency-Key: x\r\n", "dropped resend-idempotency-key"),
+        (b"X-Relay-Unheard-Of: x\r\n", "dropped x-relay-unheard-of"),
+        (b"X-Relay-Tag: x\r\n", "took x-relay-tag as an option"),
+        (b"X-Relay-Metadata: {\r\n }\r\n", "took x-relay-metadata as an option"),
+        (b"X-Relay-Stream: broadcast\r\n", "took x-relay-stream as an option"),
+        (b"X-Relay-Idempotency-Key: x\r\n", "took x-relay-idempotency-key as an option"),
+        (b"Idempotency-Key: x\r\n", "took idempotency-key as an option"),
+        (b"Resend-Idempotency-Key: x\r\n", "took resend-idempotency-key as an option"),
+        (b"X-Relay-Track-Opens: yes\r\n", "took x-relay-track-opens as an option"),
+        (b"X-Relay-Track-Clicks : no\r\n", "took x-relay-track-clicks as an option"),
+        (b"X-Relay-Send-At: 1\r\n", "took x-relay-send-at as an option"),
         (b"Sender: x@theirs.test\r\n", "dropped sender"),
         (b"Sender: not an address\r\n", "dropped sender"),
         (b"Sender: x@ours.test, y@theirs.test\r\n", "dropped sender"),
@@ -89,12 +99,39 @@ def test_kept_octet_for_octet(field: bytes) -> None:
          "<0123@ours.test>"),
         (FROM + b"Message-ID: <a@b>\r\n", b"Date: Thu, 05 Mar 2026 12:00:00 +0000\r\n",
          ("added Received", "added Date"), "<a@b>"),
+        (FROM + b"Date: \r\nMessage-ID: <a@b>\r\n", b"", ("added Received",), "<a@b>"),
     ],
 )  # fmt: skip
 def test_added(raw: bytes, added: bytes, ledger: tuple[str, ...], message_id: str) -> None:
     found = fixed(raw + b"\r\nbody")
     assert found.raw == RECEIVED + added + raw + b"\r\nbody"
     assert (found.ledger, found.message_id) == (ledger, message_id)
+
+
+def test_an_empty_message_id_is_replaced() -> None:
+    found = fixed(FROM + b"Message-ID:\r\n \r\nDate: x\r\n\r\nbody")
+    assert found.raw == RECEIVED + b"Message-ID: <0123@ours.test>\r\n" + FROM + b"Date: x\r\n\r\nbody"
+    assert found.ledger == ("added Received", "dropped an empty message-id", "added Message-ID")
+
+
+@pytest.mark.parametrize("cut", [0, 2])  # octets off the end of the header
+def test_a_header_without_an_end_gets_one(cut: int) -> None:
+    found = fixed(WHOLE[: len(WHOLE) - cut])
+    assert found.raw == RECEIVED + WHOLE + b"\r\n"
+    assert found.ledger == ("added the empty line that ends the header", "added Received")
+
+
+def test_a_hostile_header_does_not_fill_the_ledger() -> None:
+    found = fixed(WHOLE + b"Bcc: x\r\n" * 10_000 + b"X-SES-" + b"x" * 900 + b": 1\r\n\r\n")
+    assert found.raw == RECEIVED + WHOLE + b"\r\n"
+    assert found.ledger == (*["dropped bcc"] * 50, "and 9,951 more changes of this kind", "added Received")
+    assert max(map(len, fixed(WHOLE + b"X-SES-" + b"x" * 900 + b": 1\r\n\r\n").ledger)) == len("dropped ") + 76
+
+
+def test_options_are_read_and_go_no_further() -> None:
+    found = fixed(b"X-Relay-Tag: welcome\r\n" + WHOLE + b"Idempotency-Key: k\r\n\r\nX-Relay-Tag: body\r\n")
+    assert found.raw == RECEIVED + WHOLE + b"\r\nX-Relay-Tag: body\r\n"
+    assert found.options == Options(tag="welcome", idempotency_key="k")
 
 
 @pytest.mark.parametrize(
@@ -110,6 +147,8 @@ def test_added(raw: bytes, added: bytes, ledger: tuple[str, ...], message_id: st
         (FROM + b"Subject: a\r\nsubject: b\r\nDATE: 1\r\nDate: 2\r\n", Kind.BAD_REQUEST,
          "subject: stands more than once in the header; Amazon SES takes it once; date: stands"),
         (FROM + b"Received: x\r\n" * 51, Kind.LOOP, "51 Received headers"),
+        (FROM + b"X-Relay-Tag: a b\r\nX-Relay-Stream: x\r\n", Kind.BAD_REQUEST,
+         "x-relay-tag: takes 1 to 64 letters (a-z), digits, dots, hyphens and underscores; x-relay-stream: takes one"),
     ],
 )  # fmt: skip
 def test_refused(raw: bytes, kind: Kind, words: str) -> None:
@@ -154,6 +193,64 @@ def test_bulk_says_so_itself(field: bytes, is_bulk: bool) -> None:
 )
 def test_received_says_nothing_harmful(trace: Trace, line: bytes) -> None:
     assert fixed(WHOLE, trace).raw.partition(b"\r\n")[0] == line
+
+
+# -- sender rules ----------------------------------------------------------------------------------------------------
+
+RULE = of_rule(SenderRule(sender="noreply@ours.test"))  # *@localhost, root@*, missing and so on
+NARROW = of_rule(SenderRule(sender="noreply@ours.test", replaces=("*@localhost",)))
+DEVICE = of_device(Device(networks=("192.0.2.0/24",), sender="scanner@ours.test"))
+NOREPLY, SCANNER = b"From: noreply@ours.test\r\n", b"From: scanner@ours.test\r\n"
+REST = b"Date: x\r\nMessage-ID: <a@b>\r\n"
+REPLACED, ADDED = "replaced From by the sender rule", "added From by the sender rule"
+KEPT = "added Reply-To with the original From"
+
+
+@pytest.mark.parametrize(
+    ("rule", "header", "becomes", "ledger"),
+    [
+        (RULE, FROM, FROM, ()),
+        (RULE, b"From: root@vm.localdomain\r\n", NOREPLY + b"Reply-To: root@vm.localdomain\r\n", (REPLACED, KEPT)),
+        (RULE, b"To: x@y.test\r\nFROM :\tCron\r\n <root@vm>\r\nCc: x@y.test\r\n",
+         b"To: x@y.test\r\n" + NOREPLY + b"Reply-To:\tCron\r\n <root@vm>\r\nCc: x@y.test\r\n", (REPLACED, KEPT)),
+        (RULE, b"From: root@vm\r\nReply-To: admin@y.test\r\n", NOREPLY + b"Reply-To: admin@y.test\r\n", (REPLACED,)),
+        (RULE, b"To: x@y.test\r\n", NOREPLY + b"To: x@y.test\r\n", (ADDED,)),
+        (RULE, b"From:\r\n", NOREPLY, (REPLACED,)),
+        (RULE, b"From: root (Cron Daemon)\r\n", NOREPLY, (REPLACED,)),
+        (NARROW, b"From: me@LOCALHOST\r\n", NOREPLY + b"Reply-To: me@LOCALHOST\r\n", (REPLACED, KEPT)),
+        (NARROW, b"From: root@vm\r\n", b"From: root@vm\r\n", ()),
+        (DEVICE, FROM, SCANNER + b"Reply-To: ann@ours.test\r\n", (REPLACED, KEPT)),
+        (DEVICE, b"From: The Scanner <scanner@ours.test>\r\n", b"From: The Scanner <scanner@ours.test>\r\n", ()),
+        (DEVICE, b"From: a@x.test, b@y.test\r\n", SCANNER, (REPLACED,)),
+        (DEVICE, b"Sender: x@theirs.test\r\n", SCANNER, (ADDED, "dropped sender")),
+    ],
+)  # fmt: skip
+def test_a_rule_says_who_the_author_is(rule: Rule, header: bytes, becomes: bytes, ledger: tuple[str, ...]) -> None:
+    found = fixed(header + REST + b"\r\nbody", rule=rule)
+    assert found.raw == RECEIVED + becomes + REST + b"\r\nbody"
+    assert found.ledger == (*ledger, "added Received")
+    [author] = re.findall(rb"(?mi)^From:.*?([^ <]+@[^ >\r]+)", becomes)
+    assert str(found.author) == author.decode()
+
+
+def test_the_message_id_is_of_the_new_author() -> None:
+    assert fixed(b"From: root@vm\r\n\r\n", rule=RULE).message_id == "<0123@ours.test>"
+
+
+@pytest.mark.parametrize(
+    ("rule", "header", "words"),
+    [
+        (NARROW, b"To: x@y.test\r\n", "no From header"),
+        (NARROW, b"From: root\r\n", "root is not an address"),
+        (RULE, b"From: a@x.test, b@y.test\r\n", "several mailboxes"),
+        (RULE, b"From: team: a@x.test;\r\n", "names a group"),
+        (RULE, b"From: root@vm\r\nFrom: root@vm\r\n", "several From headers"),
+        (DEVICE, FROM + FROM, "several From headers"),
+    ],
+)
+def test_what_no_rule_helps(rule: Rule, header: bytes, words: str) -> None:
+    with pytest.raises(Problem, match=words):
+        fixed(header + b"\r\nbody", rule=rule)
 
 
 # -- nothing beyond the ledger ---------------------------------------------------------------------------------------

@@ -43,12 +43,12 @@ def test_fields(raw: bytes, fields: list[tuple[str, bytes]], body: bytes) -> Non
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
-        (b"no colon\r\n\r\n", "line 1 of the message is no header field (no colon)"),
+        (b"no colon\r\n\r\n", "line 1 of the message is no header field: the header must"),
         (b" A: 1\r\n\r\n", "line 1"),
         (b"A: 1\r\n: 2\r\n\r\n", "line 2"),
         (b"A: 1\r\nB C: 2\r\n\r\n", "line 2"),
         (b"From someone Thu Jan  1 00:00:00 1970\r\nA: 1\r\n\r\n", "line 1"),
-        (b"A: 1\r\n\xc3\xbc: 2\r\n\r\n", "line 2 of the message is no header field (\\xfc: 2)"),
+        (b"A: 1\r\n\xc3\xbc: 2\r\n\r\n", "line 2 of the message is no header field: the header must"),
         (b"A: " + b"x" * MAX_HEADER, "header is over"),
     ],
 )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import binascii
 import email
+import quopri
 import re
 import time
+from collections.abc import Iterator
 from email.message import Message
 from email.policy import SMTP, compat32
 
@@ -15,11 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relay.errors import Kind, Problem
-from relay.routing.lines import MAX_LEDGER, shorten
+from relay.routing.lines import MAX_LEDGER, Shortening, shorten
+from relay.routing.mime import search
 
 WORDS = b"lorem ipsum " * 100
 LONG = b"x" * 1500
 TOP = b"From: a@b.test\r\nMIME-Version: 1.0\r\n"
+SIZES = st.one_of(st.integers(1, 7), st.integers(8, 3000))  # of a slice
 
 
 def text(*lines: bytes) -> bytes:
@@ -559,6 +563,79 @@ def test_any_octets_are_shortened_or_refused_and_no_boundary_appears(soup: bytes
         return sum(DELIMITER.fullmatch(line) is not None for line in message.split(b"\r\n"))
 
     assert delimiters(shortened) <= delimiters(raw)
+
+
+def in_slices(raw: bytes, size: int) -> tuple[bytes, list[str]]:
+    work = Shortening(raw, size)
+    for _ in work.steps():
+        pass
+    return b"".join(work.done), work.ledger
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(SOUP), max_size=25).map(b"".join), st.sampled_from(["", "base64", "x-none"]), SIZES)
+def test_in_slices_it_becomes_the_same(soup: bytes, encoding: str, size: int) -> None:
+    """But that a line which is longer than a slice has one break more where it is quoted, or where nobody sees it."""
+    kind = b"Content-Type: multipart/mixed; boundary=b\r\n"
+    if encoding:
+        kind = f"Content-Type: application/pdf\r\nContent-Transfer-Encoding: {encoding}\r\n".encode()
+    raw = TOP + kind + b"\r\n" + soup + LONG
+    try:
+        whole, ledger = shorten(raw)
+    except Problem:
+        with pytest.raises(Problem):
+            in_slices(raw, size)
+        return
+    sliced, said = in_slices(raw, size)
+    assert said == ledger
+    assert longest(sliced) <= 998
+    is_quoted = b"Encoding: quoted-printable" in whole
+    if not any(each.startswith("broke") for each in ledger):
+        assert is_quoted or sliced == whole
+        assert tree(parse(sliced)) == tree(parse(whole))
+    elif not is_quoted:
+        assert sliced.translate(None, b" \r\n") == whole.translate(None, b" \r\n")
+
+
+TEXT = st.lists(
+    st.sampled_from(
+        [b"\r\n", b"-", b"--", b"--b", b"=", b".", b" ", b"\t", b"x", b"x" * 76, b"\xff", b"y" * 1000, b"\0"]
+    )
+).map(b"".join)
+
+
+@settings(deadline=None)
+@given(TEXT, SIZES)
+def test_text_is_quoted_the_same_in_slices(text: bytes, size: int) -> None:
+    raw = TOP + b"\r\n" + text + LONG
+    quoted, _ = in_slices(raw, size)
+    body = quoted.partition(b"\r\n\r\n")[2]
+    assert longest(body) <= 76
+    assert quopri.decodestring(body) == text + LONG
+    assert body.count(b"\n") == body.count(b"\r\n")
+    assert b"=\r\n--" not in body  # what comes after a soft line break is no boundary
+    if all(len(line) < size for line in (text + LONG).split(b"\r\n")):
+        assert quoted == shorten(raw)[0]
+
+
+@given(st.lists(st.sampled_from([b"\r", b"\n", b"-", b"b", b"x"]), max_size=60).map(b"".join), SIZES, st.data())
+def test_a_search_in_slices_finds_what_a_search_finds(raw: bytes, size: int, data: st.DataObject) -> None:
+    at, until = sorted(data.draw(st.tuples(st.integers(0, len(raw)), st.integers(0, len(raw)))))
+
+    def sliced(what: bytes) -> Iterator[None]:
+        found = raw.find(what, at, until)
+        assert (yield from search(raw, what, at, until, size)) == (until if found < 0 else found)
+
+    for what in (b"\r\n", b"\r\n--b", b"x"):
+        for _ in sliced(what):
+            pass
+
+
+def test_what_grows_beyond_what_ses_takes_is_not_made() -> None:
+    with pytest.raises(Problem) as caught:
+        shorten(TOP + b"\r\n" + b"\xff" * (15 << 20))
+    assert caught.value.kind is Kind.TOO_LARGE
+    assert "base64" in caught.value.detail
 
 
 def test_the_traps_of_b2a_qp_are_still_there() -> None:

@@ -11,9 +11,11 @@ import struct
 import subprocess
 import sys
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import psutil
 import pytest
@@ -150,6 +152,8 @@ def test_memory_is_bounded_over_all_connections(world: World) -> None:
         one.socket.sendall(b"\r\n.\r\n")
         assert one.reply().startswith("250 2.0.0")
     assert world.metric("relay_message_memory_bytes") == 0
+    world.sent_to("first@one.test")
+    urlopen(Request(f"{world.sandbox_url}/messages", method="DELETE")).close()  # or it is fetched again and again
 
 
 # -- the end of data -------------------------------------------------------------------------------------------------
@@ -189,6 +193,43 @@ def test_no_message_hides_in_a_message(world: World, number: int) -> None:
     assert not [message for message in world.messages() if inner in message["recipients"]]
 
 
+@pytest.mark.parametrize("way", ["one by one", "pipelined", "under TLS", "pipelined under TLS"])
+def test_as_many_messages_arrive_as_were_sent(world: World, way: str) -> None:
+    """The same twelve in one session, counted where they arrive."""
+    whose = way.replace(" ", "-")
+    before = len(world.messages())
+    with Wire(world.tls if "TLS" in way else world.plain, is_tls="TLS" in way) as wire:
+        wire.reply()
+        assert "PIPELINING" in heard(wire, "EHLO client.test")
+        if "TLS" in way:
+            assert wire.say(f"AUTH PLAIN {b64encode(f'{chr(0)}user{chr(0)}{world.key}'.encode()).decode()}")[0] == "2"
+        for number, no_end in enumerate([*NO_ENDS, b""]):
+            lines = [f"MAIL FROM:<{APP}>", f"RCPT TO:<{number}-{whose}@one.test>", "DATA"]
+            if "pipelined" in way:
+                wire.send("\r\n".join(lines))
+                assert [wire.reply()[:3] for _ in lines] == ["250", "250", "354"]
+            else:
+                assert [wire.say(line)[:3] for line in lines] == ["250", "250", "354"]
+            hidden = f"MAIL FROM:<{APP}>\r\nRCPT TO:<inner-{whose}@one.test>\r\nDATA\r\n".encode() + HEADER + b"x"
+            assert wire.say(HEADER + b"body" + no_end + hidden + b"\r\n.").startswith("250 2.0.0 Accepted as")
+        assert wire.say("QUIT").startswith("221 2.0.0")  # and no other reply
+        assert wire.line() == ""
+    world.sent_to(f"{len(NO_ENDS)}-{whose}@one.test")
+    arrived = wait_for(lambda: (found := world.messages()[before:])[len(NO_ENDS) :] and found)
+    assert sorted(message["recipients"] for message in arrived) == sorted(
+        [f"{number}-{whose}@one.test"] for number in range(len(NO_ENDS) + 1)
+    )
+
+
+def heard(wire: Wire, line: str) -> str:
+    """The whole of a reply."""
+    wire.send(line)
+    lines = [wire.line()]
+    while lines[-1][3:4] == "-":
+        lines.append(wire.line())
+    return "\n".join(lines)
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
 def test_the_end_is_found_however_it_is_cut(world: World, size: int) -> None:
     to = f"pieces{size}@one.test"
@@ -201,6 +242,17 @@ def test_the_end_is_found_however_it_is_cut(world: World, size: int) -> None:
         assert wire.reply().startswith("250 2.0.0 Accepted as")
         assert wire.reply().startswith("250 2.0.0 OK")
     assert world.sent_to(to)[0]["raw"].endswith(b"\r\n\r\n.\r\n.dot\r\n\r\n")
+
+
+def everything(wire: Wire) -> bytes:
+    """What comes up to the end of the connection."""
+    said = b""
+    try:
+        while chunk := wire.socket.recv(65536):
+            said += chunk
+    except ConnectionError:
+        pass
+    return said
 
 
 # -- connections -----------------------------------------------------------------------------------------------------
@@ -217,6 +269,18 @@ def test_what_came_before_tls_is_forgotten(world: World) -> None:
         assert wire.say("EHLO client.test") == "250 HELP"
 
 
+@pytest.mark.parametrize("command", ["EHLO evil.test", "MAIL FROM:<app@shared.example>", "QUIT"])
+def test_what_comes_between_starttls_and_the_handshake_is_never_obeyed(world: World, command: str) -> None:
+    """In a segment of its own it can only be a handshake: the connection is closed without a word."""
+    with Wire(world.starttls) as wire:
+        wire.reply()
+        wire.say("EHLO client.test")
+        assert wire.say("STARTTLS").startswith("220 2.0.0")
+        wire.send(command)
+        assert everything(wire) == b""
+    send_one(world, f"after-injected-{command[:4].lower()}@one.test")
+
+
 def test_a_broken_handshake_costs_only_its_connection(world: World) -> None:
     for port in (world.starttls, world.tls):
         with Wire(port) as wire:
@@ -224,11 +288,7 @@ def test_a_broken_handshake_costs_only_its_connection(world: World) -> None:
                 wire.reply()
                 assert wire.say("STARTTLS").startswith("220 2.0.0")
             wire.socket.sendall(b"this is no handshake\r\n")
-            try:
-                while wire.socket.recv(65536):
-                    pass
-            except ConnectionError:
-                pass
+            everything(wire)
     with Wire(world.plain) as wire:  # TLS where none is spoken: cut off at once, for it would wait for ever
         wire.reply()
         wire.socket.sendall(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")

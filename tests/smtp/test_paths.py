@@ -50,7 +50,7 @@ def test_what_is_no_argument(argument: bytes) -> None:
     [
         (b"<ann>", Kind.BAD_ADDRESS, "ann is not an address"),
         (b"<@a.test>", Kind.BAD_ADDRESS, "@a.test is a route without an address"),
-        (b"<@a.test:>", Kind.BAD_ADDRESS, "is not an address"),
+        (b"<@a.test:>", Kind.BAD_ADDRESS, "@a.test is a route without an address"),
         (b"<<ann@one.test>", Kind.BAD_ADDRESS, "before the @"),
         (b"<a\0b@one.test>", Kind.BAD_ADDRESS, "a\\x00b@one.test: the part before the @ is not valid"),
         (b"<a\rb@one.test>", Kind.BAD_ADDRESS, "a\\rb@one.test"),

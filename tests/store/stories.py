@@ -10,12 +10,12 @@ from typing import TypeVar
 from sqlalchemy.engine import URL
 
 from relay.delivery import State
-from relay.message import Address, Addressee, Ids, Mode, Stream, new_public_id
+from relay.message import Address, Addressee, Dsn, Ids, Mode, Options, Stream, new_public_id
 from relay.sealing import MasterKey
 from relay.store import database
+from relay.store.accepting import NewDelivery, NewMessage, accept
 from relay.store.clock import milliseconds, now_ms
 from relay.store.directory import installation
-from relay.store.queue import NewDelivery, NewMessage, accept
 from relay.store.store import Store, open_store
 from relay.store.writer import Rank
 
@@ -82,6 +82,8 @@ def message(
             NewDelivery(IDS.next(), tuple(addressee(each) for each in group))
             for group in groups or (("ana@dest.example",),)
         ),
+        dsn=Dsn(),
+        options=Options(),
     )
 
 

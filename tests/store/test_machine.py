@@ -17,9 +17,10 @@ from relay.errors import Kind, Problem
 from relay.message import Mode, Stream
 from relay.sealing import MasterKey
 from relay.store import hand, schema, sweeping
+from relay.store.accepting import accept
 from relay.store.clock import now_ms
 from relay.store.directory import installation
-from relay.store.queue import Order, accept, take
+from relay.store.queue import Order, take
 from relay.store.settling import settle
 from tests.store.stories import message
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -11,7 +12,7 @@ from sqlalchemy.engine import URL
 
 from relay.delivery import Delivery, OnUnknown, RetryPolicy, Settlement, State
 from relay.errors import Kind, Problem
-from relay.message import Mode, Stream
+from relay.message import Dsn, Mode, Options, Stream
 from relay.sealing import SealingError
 from relay.store import hand, listing, schema, sweeping
 from relay.store.clock import milliseconds, now_ms
@@ -89,9 +90,56 @@ def test_byoc_content_and_addresses_go_when_ses_accepts_the_last_delivery(url: U
         assert [person.address for each in view.deliveries for person in each.recipients] == [None, None]
         assert (view.mail_from, view.header_from, view.state) == (None, None, "sent")
         await store.write(sweeping.sweep_contents, [new.id], Rank.SWEEP)
-        assert await store.read(lambda db: listing.sealed_parts(db, new.id)) == []
+        assert await store.read(lambda db: listing.count_parts(db, new.id)) == 0
         with pytest.raises(SealingError):
             await store.content(new.id, new.wrapped_key)
+
+    play(url, story)
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_what_the_sender_said_of_the_mail_is_kept_with_it(url: URL, mode: Mode) -> None:
+    async def story(store: Store, tenant: int) -> None:
+        plain = message(store, tenant, mode=mode, accepted_at=now_ms() - 1000)
+        [[(row_id, addressee, hashed)]] = [each.recipients for each in plain.deliveries]
+        addressee = replace(addressee, notify="SUCCESS,FAILURE", orcpt="rfc822;ana@old.example")
+        options = Options(
+            tag="welcome",
+            metadata=(("order", "4711"), ("who", "J\u00fcrgen \U0001f600")),
+            idempotency_key="k",
+            track_opens=True,
+            track_clicks=False,
+        )
+        delivery = replace(plain.deliveries[0], recipients=((row_id, addressee, hashed),))
+        later = plain.accepted_at + 1
+        new = replace(plain, deliveries=(delivery,), dsn=Dsn("hdrs", "QQ314159"), options=options, due_at=later)
+        await put(store, new)
+        view = await look(store, new.public_id)
+        assert (view.ret, view.envid, view.tag, view.track_opens, view.track_clicks) == (
+            "hdrs", "QQ314159", "welcome", True, False,
+        )  # fmt: skip
+        assert view.metadata == dict(options.metadata)
+        assert view.scheduled_at == later
+        [person] = view.deliveries[0].recipients
+        assert (person.notify, person.orcpt) == ("SUCCESS,FAILURE", "rfc822;ana@old.example")
+
+        (started,) = await take_some(store)
+        await sent(store, started)
+        view = await look(store, new.public_id)
+        [person] = view.deliveries[0].recipients
+        is_byoc = mode is Mode.BYOC
+        assert (view.envid, person.orcpt) == ((None, None) if is_byoc else ("QQ314159", "rfc822;ana@old.example"))
+        assert view.metadata == ({} if is_byoc else dict(options.metadata))
+        assert (view.ret, view.tag, person.notify) == ("hdrs", "welcome", "SUCCESS,FAILURE")
+
+    play(url, story)
+
+
+def test_of_most_mail_nothing_is_said(url: URL) -> None:
+    async def story(store: Store, tenant: int) -> None:
+        view = await look(store, (await put(store, message(store, tenant))).public_id)
+        assert (view.ret, view.envid, view.tag, view.track_opens, view.track_clicks) == (None,) * 5
+        assert (view.metadata, view.scheduled_at) == ({}, None)
 
     play(url, story)
 

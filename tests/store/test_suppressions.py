@@ -342,7 +342,7 @@ def test_hot_lookups_are_the_same_search(tmp_path: Any) -> None:
             "u1@dest.example": "manual",
             "all@dest.example": "operator",
         }
-        explained = hot._driver.cursor().execute(f"EXPLAIN QUERY PLAN {hot._statement}", [None] * len(hot._names))
+        explained = hot._execute(f"EXPLAIN QUERY PLAN {hot._statement}", hot._values)
         assert [row[-1] for row in explained] == ["SEARCH suppressions USING PRIMARY KEY (tenant_id=? AND address=?)"]
     finally:
         hot.close()

@@ -47,14 +47,14 @@ def test_it_counts_by_month_and_says_what_was_counted_here(url: URL, monkeypatch
 
     async def story(store: Store, tenant: int) -> None:
         other = await store.change(another_tenant)
-        monkeypatch.setattr(usage, "_process", 1)
+        monkeypatch.setattr(usage, "process", 1)
         await store.change(lambda db: count(db, [(tenant, may, 5), (tenant, june, 2), (tenant, june, 1)]))
-        monkeypatch.setattr(usage, "_process", 2)
+        monkeypatch.setattr(usage, "process", 2)
         await store.change(lambda db: count(db, [(tenant, june, 10), (other, june, 1)]))
         await store.change(lambda db: count(db, [(tenant, june + 3 * usage.DAY, 20)]))
         assert await store.read(lambda db: of_month(db, june)) == {tenant: Used(33, 30), other: Used(1, 1)}
         assert await store.read(lambda db: of_month(db, may)) == {tenant: Used(5, 0)}
-        monkeypatch.setattr(usage, "_process", 1)
+        monkeypatch.setattr(usage, "process", 1)
         assert await store.read(lambda db: of_month(db, june)) == {tenant: Used(33, 3), other: Used(1, 0)}
         assert await store.read(lambda db: of_month(db, ms("2031-07-01"))) == {}
 
@@ -68,7 +68,7 @@ def test_days_are_those_of_all_processes(url: URL, monkeypatch: pytest.MonkeyPat
     async def story(store: Store, tenant: int) -> None:
         other = await store.change(another_tenant)
         for process in (1, 2):
-            monkeypatch.setattr(usage, "_process", process)
+            monkeypatch.setattr(usage, "process", process)
             await store.change(lambda db: count(db, [(tenant, at, 3), (other, at + usage.DAY, 1)]))
         whole = [Day(tenant, day, 2, 6), Day(other, day + 1, 2, 2)]
         assert await store.read(lambda db: daily(db, day, day + 1)) == whole

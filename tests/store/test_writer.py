@@ -13,7 +13,7 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import make_url
 
 from relay.errors import Kind, Problem
-from relay.store import database
+from relay.store import database, writer
 from relay.store.writer import MAX_BYTES, MAX_ITEMS, Rank, TaskWriter, ThreadWriter, _Job, next_batch
 from tests import databases
 
@@ -46,14 +46,14 @@ def write(tmp_path: Path, *rounds: Any) -> list[Any]:
     """Give the writer all of these at once; what each got."""
 
     async def story() -> list[Any]:
-        writer = ThreadWriter(database.writing_engine(databases.sqlite(tmp_path)))
+        one = ThreadWriter(database.writing_engine(databases.sqlite(tmp_path)))
         try:
-            await writer.write(
+            await one.write(
                 lambda db, items: [db.execute(text("create table t (x integer primary key)")).close()], None, Rank.SWEEP
             )
-            return await asyncio.gather(*(writer.write(*each) for each in rounds), return_exceptions=True)
+            return await asyncio.gather(*(one.write(*each) for each in rounds), return_exceptions=True)
         finally:
-            await writer.close()
+            await one.close()
 
     return asyncio.run(story())
 
@@ -102,22 +102,66 @@ def test_a_full_disk_is_temporary_and_named(tmp_path: Path) -> None:
 
 def test_a_writer_that_cannot_write_says_so_to_everyone(tmp_path: Path) -> None:
     async def story() -> None:
-        writer = ThreadWriter(database.writing_engine(databases.sqlite(tmp_path / "no such folder")))
+        one = ThreadWriter(database.writing_engine(databases.sqlite(tmp_path / "no such folder")))
         for _ in range(3):
             with pytest.raises(Problem) as caught:
-                await writer.write(insert, 1, Rank.ACCEPT)
+                await one.write(insert, 1, Rank.ACCEPT)
             assert caught.value.kind is Kind.INTERNAL
-        await writer.close()
+        await one.close()
 
     asyncio.run(story())
 
 
 def test_a_database_that_is_not_there_is_a_trouble_like_others() -> None:
     async def story() -> None:
-        writer = TaskWriter(database.listing_engine(make_url("postgresql+asyncpg://nobody:x@127.0.0.1:1/none")))
+        one = TaskWriter(database.listing_engine(make_url("postgresql+asyncpg://nobody:x@127.0.0.1:1/none")))
         with pytest.raises(Problem) as caught:
-            await writer.write(insert, 1, Rank.ACCEPT)
+            await one.write(insert, 1, Rank.ACCEPT)
         assert caught.value.kind is Kind.INTERNAL
-        await writer.close()
+        await one.close()
 
     asyncio.run(story())
+
+
+def test_what_comes_while_the_loop_is_busy_commits_together_and_whoever_is_alone_waits_for_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches: list[list[int]] = []
+
+    def note(db: Connection, items: Sequence[int]) -> list[None]:
+        batches.append(list(items))
+        return [None] * len(items)
+
+    monkeypatch.setattr(writer, "PATIENCE", 3600.0)
+    monkeypatch.setattr(writer, "MAX_ITEMS", 3)
+
+    async def story(quiet: float) -> None:
+        monkeypatch.setattr(writer, "QUIET", quiet)
+        batches.clear()
+        one = ThreadWriter(database.writing_engine(databases.sqlite(tmp_path)))
+        jobs = []
+        for number in range(3):  # one in each turn of the loop
+            jobs.append(asyncio.create_task(one.write(note, number, Rank.ACCEPT)))
+            await asyncio.sleep(0)
+        await asyncio.gather(*jobs)
+        await one.close()
+
+    asyncio.run(story(quiet=3600.0))  # no turn is ever busy
+    assert batches[0] == [0]
+    asyncio.run(story(quiet=0.0))  # every turn is
+    assert batches == [[0, 1, 2]]
+
+
+def test_a_writer_closes_after_what_was_given_to_it(tmp_path: Path) -> None:
+    async def story() -> None:
+        one = ThreadWriter(database.writing_engine(databases.sqlite(tmp_path)))
+        jobs = [asyncio.create_task(one.write(count_nothing, number, Rank.ACCEPT)) for number in range(250)]
+        await asyncio.sleep(0)
+        await one.close()
+        assert [await job for job in jobs] == list(range(250))
+
+    asyncio.run(story())
+
+
+def count_nothing(db: Connection, items: Sequence[int]) -> list[int]:
+    return list(items)

@@ -126,6 +126,9 @@ def settled_in(house: House, name: str) -> tuple[int, Names, dict[str, str]]:
         assert answer.status == 202, answer.body
         messages.append(answer.json["id"])
         wait_for(lambda: house.send_status(messages[-1], made["full"][1])["status"] == "sent")
+    with house.session(made["full"][1]) as wire:
+        assert wire.say(f"MAIL FROM:<{name}@nowhere.test>").startswith("550 ")
+    wait_for(lambda: name in house.ask("GET", "/smtp-failures").body.decode())
     names = {
         "tenant": (name,),
         "account": (f"{name}-ses",),

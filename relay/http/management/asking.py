@@ -43,6 +43,7 @@ def _future(value: datetime) -> datetime:
 
 
 Flag = Annotated[bool, BeforeValidator(_flag)]  # in a query
+Moment = Annotated[AwareDatetime, BeforeValidator(_written)]
 Future = Annotated[AwareDatetime, BeforeValidator(_written), AfterValidator(_future)]
 Said = Annotated[Line, Field(min_length=1)]  # a reason or note
 

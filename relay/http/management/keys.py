@@ -58,6 +58,8 @@ def view(key: ApiKey) -> View:
         "permission": key.permission.value,
         "domains": None if key.domains is None else sorted(key.domains),
         "rate_per_minute": key.rate_per_minute,
+        "sender_rule": None if key.sender_rule is None else key.sender_rule.model_dump(mode="json"),
+        "device": None if key.device is None else key.device.model_dump(mode="json"),
         "status": key.status(now_ms()),
         "created_at": moment(key.created_at),
         "expires_at": moment(key.expires_at),

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from relay.declared import AccountChange, Application, DomainChange, Permission, TenantFields
-from relay.http.management import accounts, domains, keys, stats, suppressions, tenants
+from relay.http.management import accounts, domains, keys, smtp_failures, stats, suppressions, tenants
 from relay.http.management.rules import Also, Rule, routed
 
 FULL, ADMIN = Permission.FULL, Permission.ADMIN
@@ -43,7 +43,7 @@ ROUTES: tuple[Rule, ...] = (
     Rule("GET",    "/keys",                          FULL,  keys.index,               "List API keys", query=keys.Wanted),
     Rule("POST",   "/keys",                          FULL,  keys.create,              "Make or import a key; the secret is shown once", body=keys.NewKey),
     Rule("GET",    "/keys/{id}",                     FULL,  keys.retrieve,            "Show a key, by its id or prefix"),
-    Rule("PATCH",  "/keys/{id}",                     FULL,  keys.change,              "Change a key's name, domains, rate or expiry", body=keys.Changes),
+    Rule("PATCH",  "/keys/{id}",                     FULL,  keys.change,              "Change a key's name, domains, rate, expiry, sender rule or device", body=keys.Changes),
     Rule("DELETE", "/keys/{id}",                     FULL,  keys.revoke,              "Revoke a key, for good"),
     Rule("POST",   "/keys/{id}/rotate",              FULL,  keys.rotate,              "Replace a key; both are good for a while", body=keys.Overlap),
 
@@ -53,6 +53,8 @@ ROUTES: tuple[Rule, ...] = (
     Rule("DELETE", "/suppressions/{address:path}",   FULL,  suppressions.remove,      "Take an address off the list", query=suppressions.OfList, also=WHOLE),
 
     Rule("GET",    "/stats",                         FULL,  stats.show,               "Show how much was sent, and what is left", query=stats.Span),
+
+    Rule("GET",    "/smtp-failures",                 ADMIN, smtp_failures.index,      "List SMTP sessions that failed, and why", query=smtp_failures.Wanted),
 )
 # fmt: on
 

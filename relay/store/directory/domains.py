@@ -132,6 +132,33 @@ def find(db: Connection, name: str, *, tenant_id: int | None = None) -> SenderDo
     return _domain(row)
 
 
+def carrier(domain: str, tenant_id: int, known: Mapping[str, SenderDomain]) -> SenderDomain | None:
+    """The tenant's registered domain that carries this one: itself, or the longest parent with its subdomains.
+
+    Another tenant's longer match keeps it from the parent; but only one that is known to be that tenant's, or a mere
+    claim would cut off someone else's mail.
+    """
+    name, is_exact = domain, True
+    while True:
+        found = known.get(name)
+        if found is not None and (is_exact or found.include_subdomains):
+            if found.tenant_id == tenant_id:
+                return found
+            if found.is_claimed and found.verified_at is not None:
+                return None
+        _, dot, name = name.partition(".")
+        is_exact = False
+        if not dot:
+            return None
+
+
+def around(db: Connection, domain: str) -> dict[str, SenderDomain]:
+    """The registered ones among a domain and its parents: what `carrier` needs to know of."""
+    labels = domain.split(".")
+    names = [".".join(labels[start:]) for start in range(len(labels))]
+    return {row.name: _domain(row) for row in db.execute(_select.where(domains.c.name.in_(names)))}
+
+
 def listed(
     db: Connection,
     asked: Asked,

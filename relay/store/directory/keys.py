@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, bindparam, insert, or_, select, update
 
-from relay.declared import DEFAULT_TENANT, KeyChange, KeyFields, Permission
+from relay.declared import DEFAULT_TENANT, Device, KeyChange, KeyFields, Permission, SenderRule
 from relay.errors import Kind, Problem, printable
 from relay.message import Ids
 from relay.sealing import Sealer, api_key_prefix, new_api_key
@@ -18,6 +18,7 @@ from relay.store.clock import clock, milliseconds, moment_ms
 from relay.store.directory import audit, tenants
 from relay.store.directory.audit import Actor
 from relay.store.directory.installation import row_id, shown
+from relay.store.directory.key_senders import column, device, require_senders, sender_rule
 from relay.store.directory.paging import Asked, Page, page
 from relay.store.schema import keys
 from relay.store.schema import tenants as tenant_rows
@@ -45,6 +46,8 @@ class ApiKey:
     last_used_at: int | None
     replaces: int | None
     is_declared: bool
+    sender_rule: SenderRule | None = None
+    device: Device | None = None
 
     def is_valid(self, now: int) -> bool:
         return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)
@@ -83,6 +86,8 @@ def _key(row: Row[Any]) -> ApiKey:
         last_used_at=row.last_used_at,
         replaces=row.replaces,
         is_declared=row.is_declared,
+        sender_rule=sender_rule(row.sender_rule),
+        device=device(row.device),
     )
 
 
@@ -145,7 +150,7 @@ def create(
     """A new key, or an imported one. The secret is returned here and never again.
 
     `maker`: the key that asks; what it makes is never above itself.
-    Raises Problem(NOT_FOUND | CONFLICT | FORBIDDEN).
+    Raises Problem(NOT_FOUND | CONFLICT | FORBIDDEN | BAD_REQUEST).
     """
     tenant = tenants.find(db, fields.tenant or DEFAULT_TENANT)
     secret = fields.secret.get_secret_value() if fields.secret is not None else new_api_key()
@@ -165,8 +170,11 @@ def create(
         last_used_at=None,
         replaces=None,
         is_declared=actor.is_file,
+        sender_rule=fields.sender_rule,
+        device=fields.device,
     )
     _require_within(made, maker)
+    require_senders(db, made)
     if db.scalar(select(keys.c.id).where(keys.c.hash == made.hash)) is not None:
         raise Problem(Kind.CONFLICT, "this key is registered already; a revoked one cannot come back")
     _insert(db, made)
@@ -207,6 +215,8 @@ def _insert(db: Connection, made: ApiKey) -> None:
             expires_at=made.expires_at,
             replaces=made.replaces,
             is_declared=made.is_declared,
+            sender_rule=column(made.sender_rule),
+            device=column(made.device),
         )
     )
 
@@ -225,7 +235,7 @@ def change(
     tenant_id: int | None = None,
     maker: ApiKey | None = None,
 ) -> ApiKey:
-    """Change what `fields` names. Raises Problem(NOT_FOUND | CONFLICT | FORBIDDEN)."""
+    """Change what `fields` names. Raises Problem(NOT_FOUND | CONFLICT | FORBIDDEN | BAD_REQUEST)."""
     key = _changeable(db, actor, name, tenant_id, maker)
     given = fields.model_fields_set
     values: dict[str, Any] = {each: getattr(fields, each) for each in given & {"name", "rate_per_minute"}}
@@ -233,9 +243,12 @@ def change(
         values["domains"] = None if fields.domains is None else json.dumps(sorted(fields.domains))
     if "expires_at" in given:
         values["expires_at"] = expiry(fields.expires_at)
+    values |= {name: column(getattr(fields, name)) for name in given & {"sender_rule", "device"}}
     _update(db, actor, key, "key.change", values)
     changed = find(db, shown(key.id))
     _require_within(changed, maker, key)
+    if (changed.domains, changed.sender_rule, changed.device) != (key.domains, key.sender_rule, key.device):
+        require_senders(db, changed)
     return changed
 
 
@@ -293,6 +306,8 @@ def rotate(
         last_used_at=None,
         replaces=old.id,
         is_declared=False,
+        sender_rule=old.sender_rule,
+        device=old.device,
     )
     _insert(db, made)
     ends_at = now + milliseconds(overlap)

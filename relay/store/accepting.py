@@ -1,0 +1,164 @@
+"""Writes accepted messages: the row of each, its sealed content, its deliveries and their recipients, in one go."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sqlalchemy import Connection
+
+from relay.delivery import RecipientState, State
+from relay.message import Addressee, Dsn, Mode, Options, Stream
+from relay.store import device_usage, idempotency, usage
+from relay.store.clock import LEASE, clock, milliseconds
+from relay.store.rows import put
+from relay.store.schema import contents, deliveries, messages, recipients
+
+
+@dataclass(frozen=True, slots=True)
+class NewDelivery:
+    """Recipients of one SES call, each with the id of its row and its address's keyed hash."""
+
+    id: int
+    recipients: tuple[tuple[int, Addressee, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """An accepted submission as it is written. `state` is SENDING only where a lane reserved the attempt.
+
+    `once`: what makes the same submission, sent again, answered like this one. `is_capped`: it counts towards the daily
+    cap of the device that sent it.
+    """
+
+    id: int
+    public_id: str
+    tenant_id: int
+    key_id: int | None
+    protocol: str
+    domain: str
+    mode: Mode
+    stream: Stream
+    mail_from: str | None
+    header_from: str
+    subject: str | None = field(repr=False)
+    rfc_message_id: str
+    ledger: str
+    size: int
+    accepted_at: int
+    wrapped_key: bytes = field(repr=False)
+    parts: tuple[bytes, ...] = field(repr=False)
+    keep_until: int | None
+    due_at: int
+    state: State
+    deliveries: tuple[NewDelivery, ...]
+    dsn: Dsn
+    options: Options
+    once: idempotency.Once | None = None
+    is_capped: bool = False
+
+    def started(self) -> NewMessage:
+        """The same, committed as an attempt that has begun."""
+        return replace(self, state=State.SENDING)
+
+
+def accept(db: Connection, items: Sequence[NewMessage]) -> Sequence[idempotency.Answer | None]:
+    """Write accepted messages. A delivery committed as SENDING has thereby durably started its first attempt.
+
+    Returns None for each that was written; for one that is to be there once, and is there already, what was answered.
+    """
+    if all(item.once is None for item in items):
+        _write(db, items)
+        return [None] * len(items)
+    answers = idempotency.remember(db, [item.once for item in items])
+    _write(db, [item for item, answer in zip(items, answers, strict=True) if answer is None])
+    return answers
+
+
+def _write(db: Connection, items: Sequence[NewMessage]) -> None:
+    if not items:
+        return
+    message_rows: list[dict[str, Any]] = []
+    content_rows: list[dict[str, Any]] = []
+    delivery_rows: list[dict[str, Any]] = []
+    recipient_rows: list[dict[str, Any]] = []
+    lease_ends = clock(db) + milliseconds(LEASE)
+    for item in items:
+        is_sending = item.state is State.SENDING
+        message_rows.append(
+            {
+                "id": item.id,
+                "public_id": item.public_id,
+                "tenant_id": item.tenant_id,
+                "key_id": item.key_id,
+                "protocol": item.protocol,
+                "domain": item.domain,
+                "mode": item.mode.value,
+                "stream": item.stream.value,
+                "mail_from": item.mail_from,
+                "header_from": item.header_from,
+                "subject": item.subject,
+                "rfc_message_id": item.rfc_message_id,
+                "ledger": item.ledger,
+                "ret": item.dsn.ret,
+                "envid": item.dsn.envid,
+                "tag": item.options.tag,
+                "metadata": json.dumps(dict(item.options.metadata)) if item.options.metadata else None,
+                "track_opens": item.options.track_opens,
+                "track_clicks": item.options.track_clicks,
+                "size": item.size,
+                "accepted_at": item.accepted_at,
+                "wrapped_key": item.wrapped_key,
+                "keep_until": item.keep_until,
+                "open_deliveries": len(item.deliveries),
+            }
+        )
+        for part, sealed in enumerate(item.parts):
+            content_rows.append({"message_id": item.id, "part": part, "sealed": sealed})
+        for new in item.deliveries:
+            delivery_rows.append(
+                {
+                    "id": new.id,
+                    "message_id": item.id,
+                    "domain": item.domain,
+                    "stream": item.stream.value,
+                    "state": item.state.value,
+                    "attempts": int(is_sending),
+                    "failures": 0,
+                    "possible_duplicates": 0,
+                    "first_due_at": item.due_at,
+                    "due_at": lease_ends if is_sending else item.due_at,
+                }
+            )
+            for row_id, addressee, address_hash in new.recipients:
+                recipient_rows.append(
+                    {
+                        "id": row_id,
+                        "delivery_id": new.id,
+                        "address": str(addressee.address),
+                        "address_hash": address_hash,
+                        "field": addressee.field.value,
+                        "state": RecipientState.QUEUED.value,
+                        "updated_at": item.accepted_at,
+                        "notify": addressee.notify,
+                        "orcpt": addressee.orcpt,
+                    }
+                )
+    put(db, messages, message_rows)
+    put(db, contents, content_rows)
+    put(db, deliveries, delivery_rows)
+    put(db, recipients, recipient_rows)
+    usage.count(
+        db,
+        ((item.tenant_id, item.accepted_at, sum(len(new.recipients) for new in item.deliveries)) for item in items),
+    )
+    device_usage.count(
+        db,
+        (
+            (item.key_id, item.accepted_at, sum(len(new.recipients) for new in item.deliveries))
+            for item in items
+            if item.is_capped and item.key_id is not None
+        ),
+    )
