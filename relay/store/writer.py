@@ -31,6 +31,7 @@ Write = Callable[[Connection, Sequence[Item]], Sequence[Result]]
 
 MAX_ITEMS = 100
 MAX_BYTES = 4 << 20
+PASSES = 8  # batches of small writes that go before a large one
 # PostgreSQL: serialization_failure, deadlock_detected. Always safe to run again: nothing was committed.
 TRY_AGAIN = {"40001", "40P01"}
 ATTEMPTS = 5
@@ -58,6 +59,7 @@ class _Job:
     outcome: Any = None
     fault: BaseException | None = None
     is_bare: bool = False  # runs by itself, outside a transaction
+    passed: int = 0  # batches of small ones that went first
 
 
 class Writer(Protocol):
@@ -77,8 +79,22 @@ class Writer(Protocol):
 def next_batch(waiting: deque[_Job]) -> list[_Job]:
     """Take from the front what commits together: at most 100 items or 4 MB, a larger one alone; ranks in order.
 
-    Changes of the directory commit apart from mail: one that is refused would make all that share its batch begin anew.
+    A large one lets small ones go first, some times, for it takes as long as hundreds of them. Changes of the directory
+    commit apart from mail: one that is refused would make all that share its batch begin anew.
     """
+    large: list[_Job] = []
+    while waiting and waiting[0].size > MAX_BYTES and (large or waiting[0].passed < PASSES):
+        large.append(waiting.popleft())
+    if large and waiting:
+        large[0].passed += 1
+        batch = _from_the_front(waiting)
+        waiting.extendleft(reversed(large))
+        return batch
+    waiting.extendleft(reversed(large))
+    return _from_the_front(waiting)
+
+
+def _from_the_front(waiting: deque[_Job]) -> list[_Job]:
     batch: list[_Job] = []
     size = 0
     while waiting and len(batch) < MAX_ITEMS and (not batch or size + waiting[0].size <= MAX_BYTES):

@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 
 from relay.errors import Kind, Problem
 from relay.store import database, writer
-from relay.store.writer import MAX_BYTES, MAX_ITEMS, Rank, TaskWriter, ThreadWriter, _Job, next_batch
+from relay.store.writer import MAX_BYTES, MAX_ITEMS, PASSES, Rank, TaskWriter, ThreadWriter, _Job, next_batch
 from tests import databases
 
 
@@ -27,6 +27,16 @@ def test_a_batch_is_bounded_in_items_and_octets() -> None:
     assert [len(next_batch(waiting)) for _ in range(4)] == [MAX_ITEMS, MAX_ITEMS, 50, 0]
     waiting = deque([job(size=MAX_BYTES // 2), job(size=MAX_BYTES // 2), job(size=1), job(size=50 << 20), job()])
     assert [len(next_batch(waiting)) for _ in range(4)] == [2, 1, 1, 1]  # a large one alone, and never stuck
+
+
+def test_small_writes_go_before_a_large_one_but_not_for_ever() -> None:
+    waiting = deque([job(size=25 << 20), job(size=25 << 20)])
+    sizes = []
+    for _ in range(2 * PASSES + 2):
+        waiting.append(job(size=1))
+        sizes.append([each.size for each in next_batch(waiting)])
+    passing = [[1]] * PASSES
+    assert sizes == [*passing, [25 << 20], [1, 1], *passing[1:], [25 << 20]]
 
 
 def test_what_frees_the_queue_goes_first_and_what_needs_no_transaction_alone() -> None:
