@@ -22,6 +22,7 @@ bench: .venv/dev
 
 soak: .venv/dev
 	@$(BIN)/python -m pytest -q -s -m soak
+	@HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 clean:
 	rm -rf .venv demo build bench/results *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from sqlalchemy.engine import URL
 
 from relay.smtp.channel import Channel
@@ -13,6 +15,12 @@ from tests import databases
 from tests.wire import is_sound
 
 BOTH = ["sqlite", "postgresql"]
+
+# `make test` tries the same examples every time, so that a red run is about what was changed. `make soak` looks for new
+# ones. Neither minds how long one takes: machines differ.
+settings.register_profile("suite", derandomize=True, deadline=None)
+settings.register_profile("search", deadline=None, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 
 @pytest.fixture(params=BOTH)
