@@ -49,7 +49,7 @@ from relay.smtp import descriptors
 from relay.smtp.edge import Edge
 from relay.smtp.listener import Listeners
 from relay.smtp.record import FailureLog
-from relay.store import blocks, device_usage, smtp_failures, usage
+from relay.store import blocks, device_usage, idempotency, smtp_failures, usage
 from relay.store.clock import now_ms
 from relay.store.database import is_sqlite, sqlite_path
 from relay.store.directory import installation, keys
@@ -64,7 +64,7 @@ RELOAD_EVERY = 1.0  # seconds: how soon what a command or another process change
 USAGE_EVERY = 10.0  # seconds: how old other processes' counts towards a quota may be
 USED_EVERY = 60.0  # seconds: how old "last used" of a key may be
 SWEEP_EVERY = 3600.0  # seconds: how much longer than promised something may stay
-SWEEPS = (smtp_failures.sweep,)  # each deletes a slice of what is over, and says how much that was
+SWEEPS = (smtp_failures.sweep, idempotency.sweep)  # each deletes a slice of what is over, and says how much that was
 ANSWER_WITHIN = timedelta(seconds=5)  # what is in hand when the doors close
 
 

@@ -15,7 +15,7 @@ from relay.errors import Kind, Problem
 from relay.metrics import Metrics
 from relay.ses.access import CONCURRENCY
 from relay.ses.wire import Quota, SesAccount
-from relay.store import idempotency, listing, sweeping
+from relay.store import listing, sweeping
 from relay.store.clock import milliseconds, now_ms
 from relay.store.directory.domains import SenderDomain
 from relay.store.directory.snapshot import Snapshot
@@ -211,8 +211,6 @@ class Dispatcher:
                 if now - retained_at > RETENTION_EVERY.total_seconds():
                     retained_at = now
                     await self._sweep_retention()
-                    while await self._store.write(idempotency.sweep, None, Rank.SWEEP):
-                        pass
                 if now - truncated_at > TRUNCATE_EVERY.total_seconds() and await self._store.truncate_log():
                     truncated_at = now
                 if not self._store.is_alone:

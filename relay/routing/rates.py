@@ -15,8 +15,6 @@ from relay.errors import Kind, Problem
 from relay.routing.windows import Windows
 
 MINUTE = 60.0  # seconds
-NATIVE = 1800  # requests a minute, where neither the key nor the plan says
-MANAGEMENT = 600
 KEYS = 20_000  # counted at once in one scope
 LEAST_SWEPT = 1024
 

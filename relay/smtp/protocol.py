@@ -172,7 +172,8 @@ class Connection(Channel):
         """From the first octet to the greeting."""
         if self.rules.proxies:
             await self._hear_of_client()
-        reply = self.edge.admit(self.client, is_trusted=self.rules.trusted(self.client) is not None)
+        trusted = self.rules.trusted(self.client)
+        reply = self.edge.admit(self.client, is_trusted=trusted is not None)
         self._is_admitted = True
         if reply is not None:
             self.record.failed(Reason.OVERLOAD, reply.text)
@@ -184,7 +185,7 @@ class Connection(Channel):
         else:
             if self.rules.proxies:
                 self._transport_of_now().resume_reading()
-            self.take(self.rules.trusted(self.client, self.tls_version))
+            self.take(trusted)
         if self.buffer:
             self._recognise_tls()
             self.record.failed(Reason.PROTOCOL, "spoke before it was greeted")

@@ -6,7 +6,7 @@ import secrets
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 
 from sqlalchemy import Connection, bindparam, case, func, insert, select, update
 
@@ -24,8 +24,7 @@ def day_of(at: int) -> int:
 
 def month_of(at: int) -> tuple[int, int]:
     """The first day of a moment's UTC month, and of the next."""
-    moment = datetime.fromtimestamp(at / 1000, UTC).date()
-    first = moment.replace(day=1)
+    first = date_of(day_of(at)).replace(day=1)
     following = first.replace(year=first.year + first.month // 12, month=first.month % 12 + 1)
     return first.toordinal() - EPOCH, following.toordinal() - EPOCH
 

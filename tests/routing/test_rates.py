@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from relay.errors import Kind
 from relay.routing import rates
-from relay.routing.rates import MANAGEMENT, NATIVE, Allowed, Pacer, Rates, headers, rate_of, refusal
+from relay.routing.rates import Allowed, Pacer, Rates, headers, rate_of, refusal
 from relay.routing.windows import Windows
+from relay.settings import Http
 
 WALL = 1_790_000_000.0
 
@@ -44,7 +45,8 @@ def counted(clock: Clock) -> Rates:
 
 
 def test_what_is_published() -> None:
-    assert (NATIVE, MANAGEMENT) == (1800, 600)
+    http = Http(address="127.0.0.1:8080")
+    assert (http.requests_per_minute, http.management_requests_per_minute) == (1800, 600)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -290,24 +290,15 @@ def rotate(
     if not old.is_valid(now):
         raise Problem(Kind.CONFLICT, f"the key {old.prefix} has expired: make a new one")
     secret = new_api_key()
-    made = ApiKey(
+    made = replace(
+        old,
         id=_ids.next(),
-        tenant_id=old.tenant_id,
-        tenant=old.tenant,
-        name=old.name,
         prefix=api_key_prefix(secret),
         hash=sealer.hash_api_key(secret),
-        permission=old.permission,
-        domains=old.domains,
-        rate_per_minute=old.rate_per_minute,
         created_at=now,
-        expires_at=old.expires_at,
-        revoked_at=None,
         last_used_at=None,
         replaces=old.id,
         is_declared=False,
-        sender_rule=old.sender_rule,
-        device=old.device,
     )
     _insert(db, made)
     ends_at = now + milliseconds(overlap)
