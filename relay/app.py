@@ -312,8 +312,9 @@ def _http_server(
         measure=core.dispatcher.measure,
         held=core.dispatcher.held,
         metrics_for=http.metrics,
-        requests_per_minute=http.requests_per_minute,
+        requests_per_minute={"native": http.requests_per_minute, **http.dialect_requests_per_minute.model_dump()},
         management_requests_per_minute=http.management_requests_per_minute,
+        public_url=http.public_url or "",
     )
     context = certificates.context() if http.tls and certificates is not None else None
     return HttpServer(create_app(state), http.address, context)

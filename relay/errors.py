@@ -51,7 +51,11 @@ class Kind(Enum):
     IDEMPOTENCY_CLASH   = (550, "5.0",   409, "idempotency_conflict",  "This idempotency key was used for another message",                        After.FAIL)
     NOT_FOUND           = (550, "5.0",   404, "not_found",             "There is no such thing here",                                              After.FAIL)
     METHOD_NOT_ALLOWED  = (550, "5.1",   405, "method_not_allowed",    "This path does not take that method",                                      After.FAIL)
+    GONE                = (550, "5.0",   410, "gone",                  "It was here, and has been destroyed",                                      After.FAIL)
     CONFLICT            = (550, "5.0",   409, "conflict",              "It is not in a state that allows this",                                    After.FAIL)
+    UNSUPPORTED_MEDIA   = (554, "6.1",   415, "unsupported_media",     "The body is of a type that is not taken here",                             After.FAIL)
+    HEADERS_TOO_LARGE   = (552, "3.4",   431, "headers_too_large",     "The request's header is too large",                                        After.FAIL)
+    TOO_SLOW            = (421, "4.2",   408, "too_slow",              "The request took too long to arrive",                                      After.RETRY)
     LOOP                = (554, "4.6",   400, "loop",                  "The message has been relayed too often: it is going round in a loop",      After.FAIL)
     OVERLOADED          = (421, "3.2",   503, "overloaded",            "The server is busy or stopping: try again shortly",                        After.RETRY)
     STORAGE_FULL        = (452, "3.1",   503, "storage_full",          "The server's disk is full: try again later",                               After.RETRY)
@@ -117,7 +121,7 @@ class Problem(Exception):
     """A refusal or failure: one row of the table, with what is particular to this case.
 
     `detail` is shown to clients: it carries no secret and no content, and a stranger's words in it went through
-    `printable`.
+    `printable`. `aspect` is a word for a case within the kind, for those who tell them apart.
     """
 
     def __init__(
@@ -128,6 +132,7 @@ class Problem(Exception):
         faults: tuple[Fault, ...] = (),
         retry_after: timedelta | None = None,
         reference: str = "",
+        aspect: str = "",
     ) -> None:
         super().__init__(kind, detail)
         self.kind = kind
@@ -135,6 +140,7 @@ class Problem(Exception):
         self.faults = faults
         self.retry_after = retry_after
         self.reference = reference
+        self.aspect = aspect
 
     def __str__(self) -> str:
         return self.detail

@@ -98,6 +98,28 @@ def new_public_id() -> str:
     return f"{time.time_ns() // 1_000_000:012x}{secrets.token_hex(6)}"
 
 
+# -- the forms of an id: clients of each product know one and the same message by what that product calls one ----------
+
+PREFIX = "eml_"  # Sendmux's form is this and the native one
+_NATIVE = re.compile(r"[0-9a-f]{24}")
+# The 96 bits as a UUID. The filling is that of version 4, which is the one that every check of UUIDs takes.
+_UUID = re.compile(r"([0-9a-f]{8})-([0-9a-f]{4})-4([0-9a-f]{3})-8000-000([0-9a-f]{9})")
+
+
+def uuid_of(public_id: str) -> str:
+    """The same id as a UUID."""
+    return f"{public_id[:8]}-{public_id[8:12]}-4{public_id[12:15]}-8000-000{public_id[15:]}"
+
+
+def public_id_of(text: str) -> str | None:
+    """The native form of an id that is given in any of its forms; None for what is none."""
+    folded = text.lower()
+    if found := _UUID.fullmatch(folded):
+        return "".join(found.groups())
+    bare = folded.removeprefix(PREFIX)
+    return bare if _NATIVE.fullmatch(bare) else None
+
+
 class Mode(Enum):
     """Whose SES account carries a domain's mail."""
 
@@ -181,9 +203,14 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """The answer to a submission that is now durable."""
+    """The answer to a submission that is now durable. Moments in milliseconds since 1970.
+
+    `message_id` is what stands in its header; `estimated_send_at` None where nobody can say: something holds the mail.
+    """
 
     public_id: str
     message_id: str
     accepted_at: int
+    mode: Mode = Mode.SHARED
+    estimated_send_at: int | None = None
     warnings: tuple[str, ...] = ()

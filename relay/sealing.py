@@ -108,6 +108,10 @@ class Sealer:
         """HMAC-SHA256 under the installation key. 32 octets."""
         return hmac.digest(self._installation, purpose.encode() + b"\0" + text.encode(), sha256)
 
+    def hash_octets(self, octets: bytes, purpose: str) -> bytes:
+        """The same of what is no text."""
+        return hmac.digest(self._installation, purpose.encode() + b"\0" + octets, sha256)
+
     def hash_api_key(self, key: str) -> bytes:
         return self.hash(key, "api key")
 

@@ -40,6 +40,8 @@ from relay.values import (
     Name,
     Nameserver,
     Network,
+    Origin,
+    PublicUrl,
     Secret,
     Section,
     Size,
@@ -113,6 +115,14 @@ class Smtp(Section):
     max_connections_per_address: Annotated[int, Field(ge=1)] = 50
 
 
+class DialectRates(Section):
+    """Requests a minute in the dialects of hosted products, as published; MailerLogic's is of a whole tenant."""
+
+    sendfleet: Annotated[int, Field(ge=1)] = 60
+    mailerlogic: Annotated[int, Field(ge=1)] = 600
+    sendmux: Annotated[int, Field(ge=1)] = 1800
+
+
 class Http(Section):
     address: Address
     tls: Yes = False
@@ -121,6 +131,10 @@ class Http(Section):
     # Of one key, where neither the key nor its tenant's plan says otherwise.
     requests_per_minute: Annotated[int, Field(ge=1)] = 1800
     management_requests_per_minute: Annotated[int, Field(ge=1)] = 600
+    dialect_requests_per_minute: DialectRates = DialectRates()
+    public_url: PublicUrl | None = None  # how clients reach it
+    trusted_proxies: tuple[Network, ...] = ()  # who may say by X-Forwarded-For for whom it speaks
+    cors_origins: tuple[Origin, ...] = ()  # whose pages may call it from a browser
 
     @model_validator(mode="after")
     def _is_private(self) -> Http:

@@ -96,6 +96,24 @@ def nameserver(text: str) -> Endpoint:
     return Endpoint(str(address), int(port))
 
 
+_ORIGIN = re.compile(r"https?://(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(?::\d{1,5})?")
+_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)*")
+
+
+def _origin(value: Any) -> str:
+    """RFC 6454 section 6.2."""
+    if not isinstance(value, str) or not _ORIGIN.fullmatch(value):
+        raise ValueError("write it as https://HOST or https://HOST:PORT, without a path")
+    return value.lower()
+
+
+def _public_url(value: Any) -> str:
+    origin = _ORIGIN.match(value) if isinstance(value, str) else None
+    if origin is None or not _PATH.fullmatch(value.removesuffix("/"), origin.end()):
+        raise ValueError("write it as https://HOST, with a port and a path where there are any")
+    return str(value).removesuffix("/")
+
+
 def _nameserver(value: str) -> str:
     nameserver(value)
     return value
@@ -162,6 +180,8 @@ Secret = Annotated[SecretStr, BeforeValidator(read_secret)]
 LocalPath = Annotated[Path, BeforeValidator(_path)]
 Address = Annotated[Endpoint, BeforeValidator(_endpoint)]
 Nameserver = Annotated[str, AfterValidator(_nameserver)]
+Origin = Annotated[str, BeforeValidator(_origin)]
+PublicUrl = Annotated[str, BeforeValidator(_public_url)]
 Email = Annotated[str, BeforeValidator(_mailbox)]
 Line = Annotated[str, Field(max_length=998), AfterValidator(_one_line)]  # RFC 5322 section 2.1.1
 Paragraph = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_one_line)]

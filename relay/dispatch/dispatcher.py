@@ -58,6 +58,11 @@ class Dispatcher:
         lane = self.lane_of(queue[0])
         return None if lane is None else lane.reserve(queue, recipients)
 
+    def estimate(self, queue: Queue, due_at: int) -> int | None:
+        """When what is queued now will be tried, in milliseconds since 1970; None where nobody can say."""
+        lane = self.lane_of(queue[0])
+        return None if lane is None else lane.estimate(queue, due_at)
+
     def note(self, queue: Queue, due_at: int) -> None:
         """Something was committed as queued. What no lane knows waits in the database until one does."""
         if (lane := self.lane_of(queue[0])) is not None:

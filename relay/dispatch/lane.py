@@ -129,6 +129,17 @@ class Lane:
             for (domain, other), due in self._due.items()
         )
 
+    def estimate(self, queue: Queue, due_at: int) -> int | None:
+        """When what is put into a queue now will be tried, in milliseconds since 1970; None while it is stopped.
+
+        A queue is served in order: who comes now waits about as long as its head has waited already.
+        """
+        if not self.stops.is_open(queue[0]):
+            return None
+        now = now_ms()
+        ahead = max(0, now - self._due.get(queue, now))
+        return max(due_at, now + ahead + round(1000 * self.pace.wait()))
+
     def start(self, delivery: Delivery, content: bytes | None, probe: str | None = None) -> None:
         """Make the call of an attempt that has durably started and holds a slot. `probe`: the stop it is to test."""
         task = asyncio.create_task(self._attempt(delivery, content, probe), name=f"attempt-{delivery.id}")

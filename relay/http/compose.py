@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from base64 import b64encode
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from email.message import EmailMessage
 from email.policy import SMTP
 
 from relay.errors import Kind, Problem
+from relay.http.letter import Letter
 from relay.message import Address
 
 # 7-bit bodies: SES may rewrite 8-bit content (SES fact 1.2). CR LF throughout.
@@ -23,48 +22,26 @@ _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_
 _CONTROL = re.compile(r"[\0-\x1f\x7f]")
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
-    """A file to go with the message."""
+def compose(parts: Letter, author: Address, stamp: bytes) -> bytes:
+    """The message's octets below the fields of ours, CRLF throughout, no Bcc.
 
-    filename: str
-    content: bytes = field(repr=False)
-    content_type: str = "application/octet-stream"
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """A message before it is one. `headers` are the client's own, already checked."""
-
-    sender: Address
-    sender_name: str
-    to: Sequence[Address]
-    cc: Sequence[Address]
-    reply_to: Sequence[Address]
-    subject: str = field(repr=False)
-    text: str | None = field(repr=False)
-    html: str | None = field(repr=False)
-    headers: Sequence[tuple[str, str]] = ()
-    attachments: Sequence[Attachment] = ()
-
-
-def compose(parts: Parts) -> bytes:
-    """The message's octets, CRLF throughout, no Bcc. Raises Problem(BAD_REQUEST) for what cannot be a header."""
+    Raises Problem(BAD_REQUEST) for what cannot be a header.
+    """
     # Not EmailMessage's headers: it decodes encoded words in what it is given, and writes a CR LF found there as one;
     # and it encodes what is too long for a line, which no one reads back in List-Unsubscribe or In-Reply-To.
-    fields = [("From", _mailbox(parts.sender, parts.sender_name))]
+    fields = [("From", _mailbox(author, parts.author_name))]
     for name, addresses in (("To", parts.to), ("Cc", parts.cc), ("Reply-To", parts.reply_to)):
         if addresses:
-            fields.append((name, ",\r\n ".join(map(str, addresses))))
+            fields.append((name, ",\r\n ".join(_mailbox(each.address, each.name) for each in addresses)))
     fields.append(("Subject", parts.subject if _is_plain(parts.subject) else _words(parts.subject)))
     for name, value in parts.headers:
         _refuse_controls(name + value)
         fields.append((name, value if _PLAIN.fullmatch(value) else _words(value)))
     header = "".join(f"{name}: {value}\r\n" for name, value in fields)
-    return header.encode("ascii") + _content(parts).as_bytes()
+    return stamp + header.encode("ascii") + _content(parts).as_bytes()
 
 
-def _content(parts: Parts) -> EmailMessage:
+def _content(parts: Letter) -> EmailMessage:
     message = EmailMessage(policy=POLICY)
     if parts.text is not None:
         message.set_content(parts.text)

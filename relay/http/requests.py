@@ -6,18 +6,21 @@ import asyncio
 import json
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 
-from relay.errors import Fault, Kind, Problem
+from relay.errors import Fault, Kind, Problem, printable
+from relay.http.dialects.dialect import Dialect
 from relay.routing.limits import Share
 from relay.values import faults_of
 
 SLOWEST = timedelta(seconds=60)  # for a whole body of usual size
 PER_MEGABYTE = timedelta(seconds=10)
 MAX_DEPTH = 20
+JSON = "application/json"
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -39,10 +42,41 @@ async def read_body(request: Request, limit: int, share: Share) -> bytes:
                 share.take(len(chunk))
                 chunks.append(chunk)
     except TimeoutError as exc:
-        raise Problem(Kind.BAD_REQUEST, "the body took too long to arrive") from exc
+        raise Problem(Kind.TOO_SLOW, "the body took too long to arrive") from exc
     except ClientDisconnect as exc:
         raise Problem(Kind.BAD_REQUEST, "the body was cut off") from exc
     return b"".join(chunks)
+
+
+def json_body(request: Request, body: bytes, dialect: Dialect) -> dict[str, Any]:
+    """The JSON object that a request carries. Raises Problem(UNSUPPORTED_MEDIA | BAD_REQUEST)."""
+    require_json(request.headers, is_needed=dialect.needs_type)
+    return read_json(body)
+
+
+def require_json(headers: Headers, *, is_needed: bool = False) -> None:
+    """Raises Problem(UNSUPPORTED_MEDIA) for a body that says it is something else, or is compressed.
+
+    `is_needed`: one that does not say what it is, too.
+    """
+    if (encoding := headers.get("content-encoding", "identity").strip().lower()) not in {"", "identity"}:
+        raise Problem(
+            Kind.UNSUPPORTED_MEDIA,
+            f"the body is compressed ({printable(encoding, 40)}): send it as it is, uncompressed",
+        )
+    given = headers.get("content-type")
+    if given is None and not is_needed:
+        return
+    media, _, parameters = (given or "none").partition(";")
+    media = media.strip().lower()
+    if media != JSON and not (media.startswith("application/") and media.endswith("+json")):
+        raise Problem(
+            Kind.UNSUPPORTED_MEDIA, f"the Content-Type is {printable(media, 80)}: send JSON, with Content-Type: {JSON}"
+        )
+    for parameter in parameters.split(";"):
+        name, _, value = parameter.strip().partition("=")
+        if name.lower() == "charset" and value.strip('"').lower() not in {"utf-8", "utf8"}:
+            raise Problem(Kind.UNSUPPORTED_MEDIA, "the charset is not UTF-8, which is all that JSON has (RFC 8259)")
 
 
 def read_json(body: bytes) -> dict[str, Any]:
@@ -54,13 +88,24 @@ def read_json(body: bytes) -> dict[str, Any]:
     if _depth(text) > MAX_DEPTH:
         raise Problem(Kind.BAD_REQUEST, f"the JSON is nested more than {MAX_DEPTH} deep")
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object)
     except ValueError as exc:
         where = f" at line {exc.lineno}, column {exc.colno}" if isinstance(exc, json.JSONDecodeError) else ""
         raise Problem(Kind.BAD_REQUEST, f"the body is not JSON{where}") from exc
     if not isinstance(value, dict):
         raise Problem(Kind.BAD_REQUEST, "the body must be a JSON object")
     return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Raises Problem(BAD_REQUEST) for a name that stands twice: what reads the first would differ from what reads the
+    last (RFC 8259 section 4)."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise Problem(Kind.BAD_REQUEST, f"the name {printable(twice, 40)} stands twice in one JSON object")
+    return found
 
 
 def _refuse_constant(name: str) -> Any:
@@ -106,9 +151,12 @@ def validated(model: type[Model], value: dict[str, Any], together: Callable[[dic
     return found
 
 
-def api_key(request: Request) -> str:
-    """The key a request carries: `Authorization: Bearer KEY` or `X-API-Key: KEY`; "" for none."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return token.strip()
-    return request.headers.get("x-api-key", "").strip()
+def api_key(headers: Headers, first: Literal["authorization", "x-api-key"]) -> str:
+    """The key a request carries: `Authorization: Bearer KEY` or `X-API-Key: KEY`; "" for none.
+
+    Where both are there, the `first` counts and the other is not looked at.
+    """
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    bearer = token.strip() if scheme.lower() == "bearer" else ""
+    bare = headers.get("x-api-key", "").strip()
+    return (bearer or bare) if first == "authorization" else (bare or bearer)

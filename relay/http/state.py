@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from starlette.requests import Request
+from starlette.types import Scope
 
-from relay.errors import Kind
+from relay.errors import Kind, Problem
+from relay.http.dialects.dialect import Dialect
 from relay.http.requests import api_key
 from relay.management.desk import Desk
 from relay.metrics import Metrics
@@ -21,7 +23,7 @@ from relay.routing.rates import Allowed, Rates, rate_of, refusal
 from relay.routing.senders import Credential
 from relay.store.store import Store
 
-SENDING = "/api/v1/emails"  # the routes that count towards a key's own rate; all others are management
+SENDING = ("/api/v1/emails", "/sendex/api/v1/emails")  # native routes that count as sending; the others are management
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,24 @@ class Readiness:
 
 
 @dataclass(frozen=True, slots=True)
+class Published:
+    """What a request counts as, and how many of its sort a minute has where nobody says otherwise."""
+
+    scope: str
+    per_minute: int
+    counts: Literal["key", "tenant"]
+
+    @property
+    def is_sending(self) -> bool:
+        return self.scope != MANAGING
+
+
+MANAGING = "manage"
+
+
+@dataclass(frozen=True, slots=True)
 class State:
-    """Built by the application; frozen."""
+    """Built by the application; frozen. `public_url`: how clients reach it, "" where nobody said."""
 
     intake: Intake
     store: Store
@@ -47,8 +65,9 @@ class State:
     measure: Callable[[], Awaitable[None]]
     held: Callable[[str], tuple[Kind, str] | None]
     metrics_for: Literal["loopback", "key", "none"]
-    requests_per_minute: int
+    requests_per_minute: Mapping[str, int]  # by the name of a dialect
     management_requests_per_minute: int
+    public_url: str = ""
 
     def authenticate(self, request: Request) -> Credential:
         """Whose request this is. The first time it is asked, the request counts towards the key's rate.
@@ -58,31 +77,65 @@ class State:
         known: Credential | None = getattr(request.state, "credential", None)
         if known is not None:
             return known
-        credential = self.door.authenticate(_client(request), api_key(request))
+        published = self._published(request.scope)
+        first = dialect_of_request(request.scope).first
+        credential = self.door.authenticate(client_of(request.scope), api_key(request.headers, first))
         require_no_device(credential)
-        is_sending, published = self._published(request)
-        # An API key is a key of one door: what it sends and what it manages are counted apart.
+        # An API key is a key of one door: what it sends in each dialect, and what it manages, are counted apart.
         key = credential.key
         assert key is not None  # `authenticate` knows no other credential
+        is_sending = published.is_sending
+        own = key.rate_per_minute if is_sending else None
         plan = self.intake.senders.plan(credential.tenant).rate_per_minute if is_sending else None
-        per_minute = rate_of(key.rate_per_minute if is_sending else None, plan, published)
-        allowed = self.rates.hit("send" if is_sending else "manage", str(key.id), per_minute)
+        per_minute = rate_of(own, plan, published.per_minute)
+        whose = f"tenant {credential.tenant_id}" if published.counts == "tenant" and own is None else str(key.id)
+        allowed = self.rates.hit(published.scope, whose, per_minute)
         request.state.allowed = allowed
         request.state.credential = credential
         if allowed.retry_after is not None:
             raise refusal(allowed)
         return credential
 
-    def stranger(self, request: Request) -> Allowed:
-        """Counts a request that nobody authenticated, so that its answer can say what is left; it refuses none."""
-        _, published = self._published(request)
-        return self.rates.hit("anonymous", origin(_client(request)), published)
+    def allowed(self, scope: Scope) -> Allowed:
+        """What is left of a request's rate: its key's, or, where nobody authenticated it, its address's.
 
-    def _published(self, request: Request) -> tuple[bool, int]:
-        """Whether a request is about sending, and how many of its sort a minute has where nobody says otherwise."""
-        is_sending = request.url.path.startswith(SENDING)
-        return is_sending, self.requests_per_minute if is_sending else self.management_requests_per_minute
+        That one is counted to be told, and refuses none.
+        """
+        known: Allowed | None = scope["state"].get("allowed")
+        return known or self.rates.hit("anonymous", origin(client_of(scope)), self._published(scope).per_minute)
+
+    def _published(self, scope: Scope) -> Published:
+        dialect = dialect_of_request(scope)
+        if dialect.name == "native" and not scope["path"].startswith(SENDING):
+            return Published(MANAGING, self.management_requests_per_minute, "key")
+        return Published(f"send {dialect.name}", self.requests_per_minute[dialect.name], dialect.counts)
 
 
-def _client(request: Request) -> str:
-    return request.client.host if request.client else ""
+def client_of(scope: Scope) -> str:
+    """The address a request comes from; "" where there is none."""
+    return scope["client"][0] if scope["client"] else ""
+
+
+def dialect_of_request(scope: Scope) -> Dialect:
+    found: Dialect = scope["state"]["dialect"]
+    return found
+
+
+def ask_once(request: Request) -> str | None:
+    """The key under which a request is to be carried out once, however often it is made (design: the core's checks, 7).
+
+    Raises Problem(BAD_REQUEST) for one that nobody could keep.
+    """
+    given = request.headers.getlist("idempotency-key")
+    if not given:
+        return None
+    [first, *others] = given
+    if others or not (0 < len(first) <= LONGEST_KEY and first.isascii() and first.isprintable()):
+        raise Problem(
+            Kind.BAD_REQUEST,
+            f"the header Idempotency-Key takes 1 to {LONGEST_KEY} printable ASCII characters, and stands once",
+        )
+    return first
+
+
+LONGEST_KEY = 255  # Sendmux's

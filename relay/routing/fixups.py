@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import format_datetime
@@ -105,7 +105,13 @@ def fix_up(
         ledger.append("added Date")
     whole = b"".join([*added, *(each.raw for each in kept), CRLF, body])
     short, shortened = shorten(whole)
-    return Fixed(short, author, message_id, _is_bulk(fields), said, (*ledger, *shortened))
+    return Fixed(short, author, message_id, is_bulk(fields), said, (*ledger, *shortened))
+
+
+def stamp(trace: Trace, hostname: str, public_id: str, now: datetime, message_id: str) -> bytes:
+    """The fields of ours on top of a message that we write ourselves."""
+    date = _written(now.replace(microsecond=0))
+    return _received(trace, hostname, public_id, date) + f"Message-ID: {message_id}\r\nDate: {date}\r\n".encode("ascii")
 
 
 def _authored(fields: list[HeaderField], rule: Rule | None, ledger: list[str]) -> tuple[Address, list[HeaderField]]:
@@ -189,7 +195,7 @@ def _token(helo: str) -> str:
     return "".join(c if c.isascii() and (c.isalnum() or c in "-._:[]") else "?" for c in helo[:255]) or "unknown"
 
 
-def _is_bulk(fields: list[HeaderField]) -> bool:
+def is_bulk(fields: Iterable[HeaderField]) -> bool:
     """Whether the message says of itself that it is bulk mail (design: dispatch)."""
     return any(
         each.name in {"list-unsubscribe", "list-id"}

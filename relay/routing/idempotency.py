@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from datetime import timedelta
-from typing import Any
 
 from relay.errors import Kind, Problem
-from relay.message import Acceptance, Submission
-from relay.store.idempotency import Once
+from relay.message import Submission
+from relay.store.idempotency import Answer, Once
 from relay.store.store import Store
 
 MESSAGE = "message"  # the route of a key that stands in a message's header
@@ -23,10 +20,11 @@ class Idempotency:
         self._store = store
         self._in_hand: set[tuple[int, str, bytes]] = set()
 
-    async def claim(self, tenant_id: int, route: str, key: str) -> Claim:
+    async def claim(self, tenant_id: int, route: str, key: str, body: bytes | None = None) -> Claim:
         """Take a key in hand, until the claim is released. One that was answered is not taken: see its `answer`.
 
-        Raises Problem(IDEMPOTENCY_BUSY) while another has it.
+        `body`: the keyed hash of what is asked, where another request under the same key is to be refused.
+        Raises Problem(IDEMPOTENCY_BUSY) while another has it, and Problem(IDEMPOTENCY_CLASH).
         """
         place = (tenant_id, route, self._store.sealer.hash(key, "idempotency"))
         if place in self._in_hand:
@@ -35,14 +33,14 @@ class Idempotency:
                 f"{Kind.IDEMPOTENCY_BUSY.title}: try again in some seconds for its answer",
                 retry_after=RETRY_AFTER,
             )
-        claim = Claim(self._in_hand, place)
+        claim = Claim(self._in_hand, place, body)
         try:
             found = await self._store.answered(*place)
+            claim.answer = None if found is None else claim.read(found)
         except BaseException:
             claim.release()
             raise
         if found is not None:
-            claim.answer = found.answer
             claim.release()
         return claim
 
@@ -50,16 +48,27 @@ class Idempotency:
 class Claim:
     """A key in hand. `answer`: what the first got, where there was one within a day."""
 
-    def __init__(self, in_hand: set[tuple[int, str, bytes]], place: tuple[int, str, bytes]) -> None:
+    def __init__(
+        self, in_hand: set[tuple[int, str, bytes]], place: tuple[int, str, bytes], body: bytes | None = None
+    ) -> None:
         self.answer: str | None = None
         self._in_hand = in_hand
         self._place = place
+        self._body = body
         in_hand.add(place)
+
+    def read(self, found: Answer) -> str:
+        """What was answered. Raises Problem(IDEMPOTENCY_CLASH) where something else was asked."""
+        if found.body != self._body:
+            raise Problem(
+                Kind.IDEMPOTENCY_CLASH, "this idempotency key was used for another request: take a new key for this one"
+            )
+        return found.answer
 
     def once(self, answer: str, at: int) -> Once:
         """The row to write with what is done. `at` in milliseconds since 1970."""
         tenant_id, route, key = self._place
-        return Once(tenant_id, route, key, None, answer, at)
+        return Once(tenant_id, route, key, self._body, answer, at)
 
     def release(self) -> None:
         """Let others have the key: what was done under it is durable, or nothing was."""
@@ -70,12 +79,3 @@ def with_envelope(key: str, submission: Submission) -> str:
     """A key and the envelope it came with: together they are one submission, whatever else a client writes anew."""
     recipients = sorted({each.address.folded for each in submission.recipients})
     return "\0".join((key, submission.sender.folded if submission.sender else "", *recipients))
-
-
-def written(acceptance: Acceptance) -> str:
-    return json.dumps(asdict(acceptance))
-
-
-def read(answer: str) -> Acceptance:
-    found: dict[str, Any] = json.loads(answer)
-    return Acceptance(**found | {"warnings": tuple(found["warnings"])})

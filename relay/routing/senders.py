@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from relay.config import Plan
@@ -163,10 +163,30 @@ class Senders:
         if (problem := standing.refused_tenant(credential.tenant)) is not None:
             raise problem
 
-    def default_sender(self, credential: Credential) -> Address | None:
-        """Whom mail without a From is from: the default sender of the first domain the credential may send as."""
+    def registered_name(self, credential: Credential, domain: str) -> str | None:
+        """The name under which the credential's tenant has a domain registered that carries this one."""
+        found = self.find(domain, credential.tenant_id)
+        return None if found is None else found.name
+
+    def default_sender(self, credential: Credential, domain: str | None = None) -> Address | None:
+        """Whom mail without a From is from: the default sender of that domain, or of the first that has one.
+
+        Only domains that the credential may send as count.
+        """
+        for each in self._domains_of(credential):
+            if each.default_sender and domain in (None, each.name):
+                return Address.parse(each.default_sender)
+        return None
+
+    def first_ready(self, credential: Credential) -> SenderDomain | None:
+        """The first domain that the credential may send as now."""
+        tenant = credential.tenant
+        plan = self.plan(tenant)
+        ready = (each for each in self._domains_of(credential) if standing.refused_domain(each, tenant, plan) is None)
+        return next(ready, None)
+
+    def _domains_of(self, credential: Credential) -> Iterator[SenderDomain]:
         for domain in self.snapshot.domains.values():
             is_theirs = domain.tenant_id == credential.tenant_id
-            if is_theirs and domain.default_sender and (credential.scope is None or domain.name in credential.scope):
-                return Address.parse(domain.default_sender)
-        return None
+            if is_theirs and (credential.scope is None or domain.name in credential.scope):
+                yield domain

@@ -16,6 +16,7 @@ from relay.store.directory.tenants import Tenant
 ACCOUNT = ""  # the key under which a whole account is held; any other key is a sender domain
 DEFAULT_PLAN = "default"  # holds for tenants without one, where the file has a plan of this name
 UNLIMITED = Plan()
+MODE = "mode"  # the aspect of a problem: the plan does not have the domain's mode
 
 
 def plan_of(tenant: Tenant, plans: Mapping[str, Plan]) -> Plan:
@@ -71,11 +72,13 @@ def refused_domain(domain: SenderDomain, tenant: Tenant, plan: Plan) -> Problem 
             Kind.NOT_REGISTERED, f"{domain.name} is no longer in the operator's configuration: ask for it to be added"
         )
     if domain.mode not in plan.modes:
-        return Problem(Kind.FORBIDDEN, f"the plan {tenant.plan or DEFAULT_PLAN} has no {domain.mode.value} sending")
+        said = f"the plan {tenant.plan or DEFAULT_PLAN} has no {domain.mode.value} sending"
+        return Problem(Kind.FORBIDDEN, said, aspect=MODE)
     if domain.mode is Mode.SHARED and tenant.approval is not Approval.APPROVED:
         return Problem(Kind.NOT_APPROVED, f"shared sending of {tenant.name} is not approved: {_approval(tenant)}")
     if domain.status is not DomainStatus.VERIFIED:
-        return Problem(Kind.NOT_VERIFIED, f"{domain.name} is registered but not verified: {missing(domain)}")
+        name, said = missing(domain)
+        return Problem(Kind.NOT_VERIFIED, f"{domain.name} is registered but not verified: {said}", aspect=name)
     return None
 
 
@@ -89,12 +92,12 @@ def _approval(tenant: Tenant) -> str:
             return "ask for approval first, or send from a domain of your own SES account"
 
 
-def missing(domain: SenderDomain) -> str:
-    """The first thing that keeps a domain from being verified, in words."""
+def missing(domain: SenderDomain) -> tuple[str, str]:
+    """The first thing that keeps a domain from being verified: the name of the check, and what it says."""
     for check in domain.checks:
         if check.get("is_required") and check.get("status") != "found":
-            return str(check.get("said"))
-    return "it has not been looked at yet; `relay domain dns` lists what to publish"
+            return str(check.get("name")), str(check.get("said"))
+    return "", "it has not been looked at yet; `relay domain dns` lists what to publish"
 
 
 def refused_stream(domain: SenderDomain, stream: Stream) -> Problem | None:

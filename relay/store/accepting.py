@@ -29,8 +29,7 @@ class NewDelivery:
 class NewMessage:
     """An accepted submission as it is written. `state` is SENDING only where a lane reserved the attempt.
 
-    `once`: what makes the same submission, sent again, answered like this one. `is_capped`: it counts towards the daily
-    cap of the device that sent it.
+    `is_capped`: it counts towards the daily cap of the device that sent it.
     """
 
     id: int
@@ -56,7 +55,6 @@ class NewMessage:
     deliveries: tuple[NewDelivery, ...]
     dsn: Dsn
     options: Options
-    once: idempotency.Once | None = None
     is_capped: bool = False
 
     def started(self) -> NewMessage:
@@ -64,16 +62,23 @@ class NewMessage:
         return replace(self, state=State.SENDING)
 
 
-def accept(db: Connection, items: Sequence[NewMessage]) -> Sequence[idempotency.Answer | None]:
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Messages that are there all or none. `once`: what makes the same request, made again, answered like this one."""
+
+    messages: tuple[NewMessage, ...]
+    once: idempotency.Once | None = None
+
+
+def accept(db: Connection, items: Sequence[Together]) -> Sequence[idempotency.Answer | None]:
     """Write accepted messages. A delivery committed as SENDING has thereby durably started its first attempt.
 
     Returns None for each that was written; for one that is to be there once, and is there already, what was answered.
     """
-    if all(item.once is None for item in items):
-        _write(db, items)
-        return [None] * len(items)
-    answers = idempotency.remember(db, [item.once for item in items])
-    _write(db, [item for item, answer in zip(items, answers, strict=True) if answer is None])
+    answers: list[idempotency.Answer | None] = [None] * len(items)
+    if any(item.once is not None for item in items):
+        answers = idempotency.remember(db, [item.once for item in items])
+    _write(db, [new for item, answer in zip(items, answers, strict=True) if answer is None for new in item.messages])
     return answers
 
 

@@ -26,7 +26,7 @@ from relay.delivery import RecipientState, State
 from relay.message import Field, Mode, Stream
 
 # Every revision in store/migrations, oldest first. A database at another one was written by a newer Relay.
-REVISIONS = ("0001", "0002", "0003")
+REVISIONS = ("0001", "0002", "0003", "0004")
 
 metadata = MetaData(
     naming_convention={
@@ -277,6 +277,33 @@ audit = Table(
     Index("ix_audit_target", "target", "id"),
 )
 
+# What messages are made of by name and version. A version never changes; `version` is the newest.
+templates = Table(
+    "templates",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=False),
+    Column("tenant_id", Id, ForeignKey("tenants.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    UniqueConstraint("tenant_id", "name"),
+)
+
+template_versions = Table(
+    "template_versions",
+    metadata,
+    Column("template_id", Id, ForeignKey("templates.id"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("subject", Text, nullable=False),
+    Column("text", Text),
+    Column("html", Text),
+    Column("missing", Text, nullable=False),  # what a variable that is not given is: "error" or "empty"
+    Column("created_at", BigInteger, nullable=False),
+    CheckConstraint("missing IN ('error', 'empty')", name="missing"),
+    CheckConstraint("text IS NOT NULL OR html IS NOT NULL", name="body"),
+)
+
 messages = Table(
     "messages",
     metadata,
@@ -311,6 +338,8 @@ messages = Table(
     UniqueConstraint("public_id"),
     one_of("mode", Mode),
     one_of("stream", Stream),
+    Index("ix_messages_tenant_id", "tenant_id", "id"),
+    Index("ix_messages_rfc_message_id", "rfc_message_id"),
     CheckConstraint("open_deliveries >= 0", name="open_deliveries"),
     CheckConstraint("(wrapped_key IS NULL) = (destroyed_at IS NOT NULL)", name="destroyed"),
     Index(
@@ -354,6 +383,12 @@ deliveries = Table(
     CheckConstraint("(finished_at IS NULL) = (due_at IS NOT NULL)", name="due"),
     Index("ix_deliveries_message_id", "message_id"),
     Index(
+        "ix_deliveries_ses_message_id",
+        "ses_message_id",
+        sqlite_where=text("ses_message_id IS NOT NULL"),
+        postgresql_where=text("ses_message_id IS NOT NULL"),
+    ),
+    Index(
         "ix_deliveries_queue",
         "domain",
         "stream",
@@ -388,4 +423,5 @@ recipients = Table(
     one_of("state", RecipientState),
     one_of("field", Field),
     Index("ix_recipients_delivery_id", "delivery_id"),
+    Index("ix_recipients_address_hash", "address_hash"),
 )

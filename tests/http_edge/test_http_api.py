@@ -260,7 +260,7 @@ def test_request_ids(world: World) -> None:
     assert world.call("GET", "/healthz", X_Request_Id="abc-1.2_3").headers["x-request-id"] == "abc-1.2_3"
     for odd in ("", "a b", "x" * 65, "a\xfc", "a\tb"):
         made = world.call("GET", "/healthz", X_Request_Id=odd).headers["x-request-id"]
-        assert re.fullmatch(r"[0-9a-f]{16}", made)
+        assert re.fullmatch(r"req_[0-9a-f]{16}", made)
     refused = world.call("POST", "/api/v1/emails", key="", X_Request_Id="mine")
     assert refused.json["request_id"] == refused.headers["x-request-id"] == "mine"
 

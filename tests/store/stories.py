@@ -13,7 +13,7 @@ from relay.delivery import State
 from relay.message import Address, Addressee, Dsn, Ids, Mode, Options, Stream, new_public_id
 from relay.sealing import MasterKey
 from relay.store import database
-from relay.store.accepting import NewDelivery, NewMessage, accept
+from relay.store.accepting import NewDelivery, NewMessage, Together, accept
 from relay.store.clock import milliseconds, now_ms
 from relay.store.directory import installation
 from relay.store.store import Store, open_store
@@ -88,5 +88,5 @@ def message(
 
 
 async def put(store: Store, new: NewMessage) -> NewMessage:
-    await store.write(accept, new, Rank.ACCEPT, new.size)
+    await store.write(accept, Together((new,)), Rank.ACCEPT, new.size)
     return new

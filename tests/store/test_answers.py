@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL
 
 from relay.errors import Problem
 from relay.store import idempotency, schema
-from relay.store.accepting import NewMessage, accept
+from relay.store.accepting import Together, accept
 from relay.store.clock import milliseconds, now_ms
 from relay.store.idempotency import Answer, Once
 from relay.store.store import Store, open_store
@@ -22,14 +22,14 @@ from tests.store.stories import MASTER, message, play
 DAY = milliseconds(idempotency.LASTS)
 
 
-def once(store: Store, tenant: int, answer: str, key: str = "k", *, age: int = 0) -> NewMessage:
+def once(store: Store, tenant: int, answer: str, key: str = "k", *, age: int = 0) -> Together:
     """A message under an idempotency key, accepted some milliseconds ago."""
     row = Once(tenant, "message", store.sealer.hash(key, "idempotency"), None, answer, now_ms() - age)
-    return replace(message(store, tenant), once=row)
+    return Together((message(store, tenant),), row)
 
 
-async def accepted(store: Store, new: NewMessage) -> Answer | None:
-    return await store.write(accept, new, Rank.ACCEPT, new.size)
+async def accepted(store: Store, new: Together) -> Answer | None:
+    return await store.write(accept, new, Rank.ACCEPT, sum(each.size for each in new.messages))
 
 
 async def count(store: Store) -> int:
@@ -82,7 +82,7 @@ def test_what_is_over_is_swept_and_nothing_else(url: URL) -> None:
 def test_what_is_not_written_leaves_no_answer(url: URL) -> None:
     async def story(store: Store, tenant: int) -> None:
         new = once(store, tenant, '"first"')
-        spoilt = replace(new, size=None)  # the database refuses it
+        spoilt = replace(new, messages=(replace(new.messages[0], size=None),))  # the database refuses it
         with pytest.raises(Problem):
             await store.write(accept, spoilt, Rank.ACCEPT)
         assert await store.answered(tenant, "message", store.sealer.hash("k", "idempotency")) is None
@@ -94,7 +94,10 @@ def test_what_is_not_written_leaves_no_answer(url: URL) -> None:
 def test_in_one_commit_with_others_each_gets_its_own(url: URL) -> None:
     async def story(store: Store, tenant: int) -> None:
         keys = [f"k{n % 5}" if n % 2 else None for n in range(60)]
-        news = [once(store, tenant, f'"{n}"', key) if key else message(store, tenant) for n, key in enumerate(keys)]
+        news = [
+            once(store, tenant, f'"{n}"', key) if key else Together((message(store, tenant),))
+            for n, key in enumerate(keys)
+        ]
         answers = await asyncio.gather(*(accepted(store, new) for new in news))
         firsts = [keys.index(f"k{n}") for n in range(5)]
         for n, (key, answer) in enumerate(zip(keys, answers, strict=True)):

@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL
 from relay.declared import KeyFields
 from relay.errors import Problem
 from relay.store import usage
-from relay.store.accepting import NewMessage, accept
+from relay.store.accepting import NewMessage, Together, accept
 from relay.store.device_usage import KEPT, count, of_day
 from relay.store.directory import keys
 from relay.store.directory.audit import Actor
@@ -73,10 +73,10 @@ def test_it_is_written_with_the_message_or_not_at_all(url: URL) -> None:
             return replace(made, key_id=scanner, is_capped=is_capped)
 
         first = from_scanner(("a@x.example", "b@x.example"), ("c@x.example",), is_capped=True)
-        await store.write(accept, first, Rank.ACCEPT)
-        await store.write(accept, from_scanner(("d@x.example",), is_capped=False), Rank.ACCEPT)
+        await store.write(accept, Together((first,)), Rank.ACCEPT)
+        await store.write(accept, Together((from_scanner(("d@x.example",), is_capped=False),)), Rank.ACCEPT)
         with pytest.raises(Problem):
-            await store.write(accept, first, Rank.ACCEPT)
+            await store.write(accept, Together((first,)), Rank.ACCEPT)
         assert await store.read(lambda db: of_day(db, NOON)) == {scanner: Used(3, 3)}
 
     play(url, story)

@@ -17,7 +17,7 @@ from relay.errors import Kind, Problem
 from relay.message import Mode, Stream
 from relay.sealing import MasterKey
 from relay.store import hand, schema, sweeping
-from relay.store.accepting import accept
+from relay.store.accepting import Together, accept
 from relay.store.clock import now_ms
 from relay.store.directory import installation
 from relay.store.queue import Order, take
@@ -63,7 +63,7 @@ class Machine:
         mode = Mode.SHARED if pick % 2 else Mode.BYOC
         keep_for = timedelta(days=9) if mode is Mode.SHARED else None
         new = message(self.sealing, self.tenant, *groups, mode=mode, state=state, keep_for=keep_for)  # type: ignore[arg-type]
-        accept(self.db, [new])
+        accept(self.db, [Together((new,))])
 
     def take(self, pick: int) -> None:
         (taken,) = take(self.db, [Order("customer", (QUEUE,), 1 + pick % 3, 10)])

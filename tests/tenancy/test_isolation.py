@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from relay.declared import Application, Permission
 from relay.errors import Kind
-from relay.http.emails import retrieve
+from relay.http.emails.showing import retrieve
 from relay.http.management import ROUTES
 from relay.http.management.rules import Rule
 from relay.store import suppressions

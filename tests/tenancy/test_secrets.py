@@ -123,6 +123,7 @@ class Told:
         """
         octets = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         fields = {"Authorization": f"Bearer {self.operator if key is None else key}"} if key != "" else {}
+        fields |= {"Content-Type": "application/json"} if octets else {}
         fields |= {name.replace("_", "-"): value for name, value in headers.items()}
         url = f"http://127.0.0.1:{self.relay.http}{path}"
         request = urllib.request.Request(url, octets, fields, method=method)

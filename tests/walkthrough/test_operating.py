@@ -105,7 +105,7 @@ class Sending:
     def _run(self) -> None:
         body = {"from": "orders@shop.example", "to": "ana@dest.example", "subject": "All the time", "text": "x"}
         while not self._stop.wait(0.25):
-            headers = {"Authorization": f"Bearer {self.key}"}
+            headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
             request = urllib.request.Request(self._url, json.dumps(body).encode(), headers)
             try:
                 with urllib.request.urlopen(request, timeout=10) as answer:
@@ -219,7 +219,9 @@ def status(server: processes.Relay, key: str) -> int:
 def asked(server: processes.Relay, key: str) -> tuple[int, str]:
     """That status, and how many requests a minute the key has."""
     request = urllib.request.Request(
-        f"http://127.0.0.1:{server.http}/api/v1/emails", b"{}", {"Authorization": f"Bearer {key}"}
+        f"http://127.0.0.1:{server.http}/api/v1/emails",
+        b"{}",
+        {"Authorization": f"Bearer {key}", "Content-Type": "application/json"},
     )
     try:
         with urllib.request.urlopen(request, timeout=10) as answer:

@@ -119,8 +119,9 @@ def _require_rate(call: Call[Any, Any], wanted: int | None) -> None:
     if call.is_operator:
         return
     state, plan = call.state, call.state.intake.senders.plan(call.credential.tenant)
-    own = rate_of(call.key.rate_per_minute, plan.rate_per_minute, state.requests_per_minute)
-    if rate_of(wanted, plan.rate_per_minute, state.requests_per_minute) > own:
+    published = max(state.requests_per_minute.values())
+    own = rate_of(call.key.rate_per_minute, plan.rate_per_minute, published)
+    if rate_of(wanted, plan.rate_per_minute, published) > own:
         raise Problem(Kind.FORBIDDEN, f"a key makes none above itself: give a rate_per_minute of {own} or less")
 
 

@@ -16,7 +16,7 @@ from relay.errors import Kind, Problem, printable
 from relay.http.management import asking
 from relay.http.management.answers import ROOT
 from relay.http.management.asking import Nothing
-from relay.http.requests import read_body, read_json
+from relay.http.requests import read_body, read_json, require_json
 from relay.http.state import State
 from relay.routing.senders import Credential
 from relay.store.directory import tenants
@@ -138,7 +138,10 @@ async def _members(state: State, request: Request) -> dict[str, Any]:
     """What a body says; none says nothing."""
     with state.memory.share() as share:
         octets = await read_body(request, MAX_BODY, share)
-        return read_json(octets) if octets.strip() else {}
+        if not octets.strip():
+            return {}
+        require_json(request.headers)
+        return read_json(octets)
 
 
 def routed(rules: Iterable[Rule]) -> list[Route]:

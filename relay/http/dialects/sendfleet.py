@@ -1,0 +1,13 @@
+"""SendFleet's dialect: `POST /api/send/`."""
+
+from __future__ import annotations
+
+from relay.errors import Problem
+from relay.http.dialects.dialect import Asked, Dialect, Told
+
+
+def refuse(problem: Problem, asked: Asked) -> Told:
+    return problem.kind.http, {"success": False, "error": problem.kind.slug, "detail": problem.detail}
+
+
+SENDFLEET = Dialect("sendfleet", refuse, first="x-api-key", needs_type=True)

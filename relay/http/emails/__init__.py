@@ -1,0 +1,1 @@
+"""The native API of messages: sending them, looking at them, moving them."""

@@ -1,0 +1,89 @@
+"""The endpoints of send routes: authenticate, read, send, answer - the same for every dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from relay.errors import Problem
+from relay.http.dialects.dialect import Batch, Single
+from relay.http.letter import Letter, Sent
+from relay.http.refusals import asked
+from relay.http.requests import json_body, read_body
+from relay.http.sending import rehearse, replayed, send_all
+from relay.http.state import State, ask_once
+from relay.routing.idempotency import Claim
+from relay.routing.limits import beside_the_loop
+from relay.routing.senders import Credential
+from relay.values import MB
+
+MAX_BODY = 40 * MB  # of a request
+Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+
+def routes_of(send: Single | Batch, *mounts: str) -> list[Route]:
+    """The route, and again below each mount."""
+    endpoint = one(send) if isinstance(send, Single) else many(send)
+    return [Route(mount + send.path, endpoint, methods=["POST"]) for mount in ("", *mounts)]
+
+
+def one(single: Single) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        state: State = request.app.state.relay
+        credential = state.authenticate(request)
+        default = state.intake.senders.default_sender(credential)
+        with state.memory.share() as share:
+            octets = await read_body(request, MAX_BODY, share)
+            share.take(2 * len(octets))  # the parsed request and the composed message
+            letter = await beside_the_loop(
+                len(octets), lambda: single.read(json_body(request, octets, single.dialect), default)
+            )
+            if letter.is_rehearsal and single.rehearsed is not None:
+                seen = await rehearse(state, credential, letter, single.dialect.message_id)
+                return single.rehearsed(letter, seen.author, seen.warnings, asked(request))
+            [outcome] = await carried_out(state, credential, single, request, octets, [letter])
+        if isinstance(outcome, Problem):
+            raise outcome
+        return single.accepted(letter, outcome, asked(request))
+
+    return endpoint
+
+
+def many(batch: Batch) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        state: State = request.app.state.relay
+        credential = state.authenticate(request)
+        default = state.intake.senders.default_sender(credential)
+        with state.memory.share() as share:
+            octets = await read_body(request, MAX_BODY, share)
+            share.take(2 * len(octets))
+            letters = await beside_the_loop(
+                len(octets), lambda: batch.read(json_body(request, octets, batch.dialect), default)
+            )
+            outcomes = await carried_out(state, credential, batch, request, octets, letters)
+        return batch.answered(letters, outcomes, asked(request))
+
+    return endpoint
+
+
+async def carried_out(
+    state: State,
+    credential: Credential,
+    send: Single | Batch,
+    request: Request,
+    octets: bytes,
+    letters: Sequence[Letter | Problem],
+) -> list[Sent | Problem]:
+    """Send the letters; or, where the same was asked before under the same key, say what became of them then."""
+    claim: Claim | None = None
+    if (key := ask_once(request)) is not None:
+        sealer = state.store.sealer
+        body = await beside_the_loop(len(octets), lambda: sealer.hash_octets(octets, "request"))
+        claim = await state.intake.once.claim(credential.tenant_id, send.path, key, body)
+        if claim.answer is not None:
+            return replayed(state, credential, letters, claim.answer)
+    return await send_all(state, credential, letters, send.dialect.message_id, claim)

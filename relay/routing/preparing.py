@@ -1,0 +1,140 @@
+"""Makes of a submission all that is to be written of it: its route, its deliveries, its sealed content."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+
+from relay.config import SES_MESSAGE_LIMIT, Settings
+from relay.delivery import State
+from relay.errors import Kind, Problem
+from relay.message import Acceptance, Addressee, Ids, Mode, Stream, Submission, Trace
+from relay.routing.committing import Prepared
+from relay.routing.devices import DailyCaps, cap_of
+from relay.routing.fixups import Fixed
+from relay.routing.large import in_turns
+from relay.routing.limits import LARGE
+from relay.routing.quota import Quota
+from relay.routing.rates import Pacer
+from relay.routing.senders import Credential, Senders
+from relay.store.accepting import NewDelivery, NewMessage
+from relay.store.clock import milliseconds, now_ms
+from relay.store.directory.domains import SenderDomain
+from relay.store.directory.tenants import Tenant
+from relay.store.store import Store
+
+PER_CALL = 50  # recipients in one SES call (SES fact 1.2)
+
+
+class Preparing:
+    """One per server. `large` is held by whoever works on a large message."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        senders: Senders,
+        quota: Quota,
+        caps: DailyCaps,
+        store: Store,
+        large: asyncio.Lock,
+    ) -> None:
+        self._senders = senders
+        self._quota = quota
+        self._caps = caps
+        self._sealer = store.sealer
+        self._large = large
+        self._keep_for = milliseconds(settings.retention.content)
+        self._pacer = Pacer()
+        self._ids = Ids()
+
+    def check(self, credential: Credential, fixed: Fixed, size: int) -> tuple[Stream, SenderDomain]:
+        """Which way a message goes, if it may. `size` in octets.
+
+        Raises Problem(SUSPENDED | NOT_REGISTERED | FORBIDDEN | NOT_APPROVED | NOT_VERIFIED | TOO_LARGE).
+        """
+        stream = fixed.options.stream or (Stream.BROADCAST if fixed.is_bulk else Stream.TRANSACTIONAL)
+        route = self._senders.route(credential, fixed.author, stream)
+        if size > SES_MESSAGE_LIMIT:
+            raise Problem(Kind.TOO_LARGE, f"the message is over {SES_MESSAGE_LIMIT} octets; Amazon SES takes no more")
+        return stream, route
+
+    async def prepare(
+        self, credential: Credential, submission: Submission, fixed: Fixed, pieces: list[bytes], public_id: str
+    ) -> Prepared:
+        """Raises what `check` does, and Problem(QUOTA_EXCEEDED); from here on the message holds a part of its quota."""
+        size = sum(map(len, pieces))
+        stream, route = self.check(credential, fixed, size)
+        message_id, accepted_at = self._ids.next(), now_ms()
+        sealed_key, sealing = self._sealer.seal_pieces(message_id, pieces)
+        if size <= LARGE:
+            parts = list(sealing)
+        else:
+            async with self._large:
+                parts = await in_turns(sealing)
+        monthly = self._senders.plan(credential.tenant).monthly
+        # The last thing that can refuse: what is reserved is given back if the commit fails, and by nothing else.
+        self._caps.check(credential.key, len(submission.recipients), accepted_at)
+        reserved = self._quota.reserve(credential.tenant_id, len(submission.recipients), monthly, accepted_at)
+        self._caps.reserve(credential.key, reserved, len(submission.recipients), accepted_at)
+        new = NewMessage(
+            id=message_id,
+            public_id=public_id,
+            tenant_id=credential.tenant_id,
+            key_id=credential.key_id,
+            protocol=submission.trace.protocol,
+            domain=route.name,
+            mode=route.mode,
+            stream=stream,
+            mail_from=str(submission.sender) if submission.sender else None,
+            header_from=str(fixed.author),
+            # A byoc customer's subject is content.
+            subject=None if route.mode is Mode.BYOC else submission.subject or None,
+            rfc_message_id=fixed.message_id,
+            ledger=_as_json(fixed.ledger),
+            size=size,
+            accepted_at=accepted_at,
+            wrapped_key=sealed_key,
+            parts=tuple(parts),
+            keep_until=self._keep_until(route, credential.tenant, accepted_at),
+            due_at=max(accepted_at + self._wait(credential, submission.trace), fixed.options.send_at or 0),
+            state=State.QUEUED,
+            deliveries=tuple(self._deliveries(submission.recipients, stream)),
+            dsn=submission.dsn,
+            options=fixed.options,
+            is_capped=cap_of(credential.key) is not None,
+        )
+        warnings = route.warnings if route.mode is Mode.SHARED else ()
+        acceptance = Acceptance(public_id, fixed.message_id, accepted_at, route.mode, warnings=warnings)
+        return Prepared(new, fixed, reserved, acceptance)
+
+    def _keep_until(self, route: SenderDomain, tenant: Tenant, accepted_at: int) -> int | None:
+        """How long the content stays: not at all in byoc mode, and as the tenant wants it in shared mode."""
+        wanted = tenant.settings.retention_content
+        keep_for = self._keep_for if wanted is None else milliseconds(wanted)
+        if route.mode is Mode.BYOC or not tenant.settings.store_content or not keep_for:
+            return None
+        return accepted_at + keep_for
+
+    def _wait(self, credential: Credential, trace: Trace) -> int:
+        """How much later than now it is due, in milliseconds: over SMTP no rate refuses, the mail waits."""
+        if trace.protocol == "HTTP" or credential.key is None:
+            return 0
+        per_minute = credential.key.rate_per_minute or self._senders.plan(credential.tenant).rate_per_minute
+        return milliseconds(self._pacer.delay(credential.key.id, per_minute, time.monotonic()))
+
+    def _deliveries(self, addressees: Sequence[Addressee], stream: Stream) -> list[NewDelivery]:
+        """Up to 50 recipients a call; one each where a complaint must name its recipient (design: grouping)."""
+        size = 1 if stream is Stream.BROADCAST else PER_CALL
+        hashed = [(self._ids.next(), each, self._sealer.hash_address(each.address.folded)) for each in addressees]
+        return [
+            NewDelivery(self._ids.next(), tuple(hashed[start : start + size])) for start in range(0, len(hashed), size)
+        ]
+
+
+@lru_cache(maxsize=64)
+def _as_json(ledger: tuple[str, ...]) -> str:
+    """Most messages have the same few fix-ups."""
+    return json.dumps(ledger)
