@@ -8,7 +8,6 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from relay.declared import Permission
 from relay.errors import Kind, Problem
@@ -17,19 +16,22 @@ from relay.http.conventions import Conventions
 from relay.http.emails import sending, showing
 from relay.http.refusals import on_http, on_problem
 from relay.http.state import State
+from relay.http.table import Endpoint, routes_of
 
 
 def create_app(state: State) -> Starlette:
     """The whole edge, over the core in `state`."""
     app = Starlette(
-        routes=[
-            *sending.routes,
-            Route("/api/v1/emails/{id}", showing.retrieve, methods=["GET"]),
-            *management.routes,
-            Route("/healthz", _healthz, methods=["GET"]),
-            Route("/readyz", _readyz, methods=["GET"]),
-            Route("/metrics", _metrics, methods=["GET"]),
-        ],
+        routes=routes_of(
+            [
+                *sending.endpoints,
+                Endpoint("GET", "/api/v1/emails/{id}", showing.retrieve),
+                *management.endpoints,
+                Endpoint("GET", "/healthz", _healthz),
+                Endpoint("GET", "/readyz", _readyz),
+                Endpoint("GET", "/metrics", _metrics),
+            ]
+        ),
         exception_handlers={Problem: on_problem, HTTPException: on_http},
     )
     # A redirect would go to whatever host the client named, and lose the body on the way.

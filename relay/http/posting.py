@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Sequence
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from relay.errors import Problem
 from relay.http.dialects.dialect import Batch, Single
@@ -16,22 +14,22 @@ from relay.http.refusals import asked
 from relay.http.requests import json_body, read_body
 from relay.http.sending import rehearse, replayed, send_all
 from relay.http.state import State, ask_once
+from relay.http.table import Endpoint, Handle
 from relay.routing.idempotency import Claim
 from relay.routing.limits import beside_the_loop
 from relay.routing.senders import Credential
 from relay.values import MB
 
 MAX_BODY = 40 * MB  # of a request
-Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
-def routes_of(send: Single | Batch, *mounts: str) -> list[Route]:
-    """The route, and again below each mount."""
-    endpoint = one(send) if isinstance(send, Single) else many(send)
-    return [Route(mount + send.path, endpoint, methods=["POST"]) for mount in ("", *mounts)]
+def endpoints_of(send: Single | Batch, *mounts: str) -> list[Endpoint]:
+    """The endpoint of a send route, and again below each mount."""
+    handle = one(send) if isinstance(send, Single) else many(send)
+    return [Endpoint("POST", mount + send.path, handle) for mount in ("", *mounts)]
 
 
-def one(single: Single) -> Endpoint:
+def one(single: Single) -> Handle:
     async def endpoint(request: Request) -> Response:
         state: State = request.app.state.relay
         credential = state.authenticate(request)
@@ -53,7 +51,7 @@ def one(single: Single) -> Endpoint:
     return endpoint
 
 
-def many(batch: Batch) -> Endpoint:
+def many(batch: Batch) -> Handle:
     async def endpoint(request: Request) -> Response:
         state: State = request.app.state.relay
         credential = state.authenticate(request)

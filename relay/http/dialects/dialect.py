@@ -34,11 +34,13 @@ def message_id_of(public_id: str, domain: str) -> str:
 class Dialect:
     """One product's way of speaking. `first`: the header whose key counts where a request carries both.
 
-    `counts`: whose requests its rate is of. `needs_type`: a body without a Content-Type is refused.
+    `counts`: whose requests its rate is of. `needs_type`: a body without a Content-Type is refused. `refusal` documents
+    what `refuse` says.
     """
 
     name: str
     refuse: Callable[[Problem, Asked], Told]
+    refusal: type[BaseModel]
     first: Literal["authorization", "x-api-key"]
     counts: Literal["key", "tenant"] = "key"
     needs_type: bool = False
@@ -50,12 +52,16 @@ class Single:
     """A route that sends one message.
 
     `read` makes a letter of the JSON, given whom mail without an author is from; it raises Problem(BAD_REQUEST) with
-    every fault. `model` documents the body. `rehearsed` answers where nothing was to be sent.
+    every fault. `model` documents the body and `answer` what `accepted` says, with the status `success`. `rehearsed`
+    answers where nothing was to be sent.
     """
 
     dialect: Dialect
     path: str
+    summary: str
     model: type[BaseModel]
+    answer: type[BaseModel]
+    success: int
     read: Callable[[dict[str, Any], Address | None], Letter]
     accepted: Callable[[Letter, Sent, Asked], Response]
     rehearsed: Callable[[Letter, Address, Sequence[str], Asked], Response] | None = None
@@ -66,11 +72,15 @@ class Batch:
     """A route that sends many, each judged alone.
 
     `read` raises Problem for what is wrong with the request as a whole; a bad message is a Problem in its place.
-    `answered` may raise a Problem, too, where the contract has the whole call fail.
+    `answered` may raise a Problem, too, where the contract has the whole call fail. `model`, `answer` and `success` are
+    as of a single one.
     """
 
     dialect: Dialect
     path: str
+    summary: str
     model: type[BaseModel]
+    answer: type[BaseModel]
+    success: int
     read: Callable[[dict[str, Any], Address | None], list[Letter | Problem]]
     answered: Callable[[Sequence[Letter | Problem], Sequence[Sent | Problem], Asked], Response]

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from pydantic import BaseModel
+
 from relay.errors import Problem
 from relay.http.dialects.dialect import Asked, Dialect, Told
 from relay.message import uuid_of
+
+
+class Refusal(BaseModel):
+    """Why nothing was done."""
+
+    error: str
+    message: str
 
 
 def refuse(problem: Problem, asked: Asked) -> Told:
@@ -16,4 +25,4 @@ def message_id(public_id: str, domain: str) -> str:
     return f"<{uuid_of(public_id)}@{domain}>"
 
 
-MAILERLOGIC = Dialect("mailerlogic", refuse, first="x-api-key", counts="tenant", message_id=message_id)
+MAILERLOGIC = Dialect("mailerlogic", refuse, Refusal, first="x-api-key", counts="tenant", message_id=message_id)

@@ -4,10 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import BaseModel
+
 from relay.errors import Problem
 from relay.http.dialects.dialect import Asked, Dialect, Told
 
 DOCS = "/docs"  # the reference page; it explains each reason under its slug
+
+
+class FaultShown(BaseModel):
+    """One thing wrong with a request. `param`: the path of the member, or the parameter, it is about."""
+
+    param: str
+    message: str
+
+
+class Refusal(BaseModel):
+    """Why nothing was done. `error` is Sendex's word for it, `reason` ours, which says more."""
+
+    error: str
+    reason: str
+    message: str
+    param: str | None = None
+    errors: list[FaultShown] | None = None
+    retryable: bool
+    doc_url: str
+    request_id: str
 
 
 def refuse(problem: Problem, asked: Asked) -> Told:
@@ -25,4 +47,4 @@ def refuse(problem: Problem, asked: Asked) -> Told:
     return kind.http, body
 
 
-NATIVE = Dialect("native", refuse, first="authorization")
+NATIVE = Dialect("native", refuse, Refusal, first="authorization")

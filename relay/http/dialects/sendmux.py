@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from pydantic import BaseModel
+
 from relay.errors import Problem
 from relay.http.dialects.dialect import Asked, Dialect, Told
+
+
+class Refusal(BaseModel):
+    """Why nothing was done."""
+
+    ok: bool
+    error: dict[str, object]
+    meta: dict[str, object]
 
 
 def refuse(problem: Problem, asked: Asked) -> Told:
@@ -11,4 +21,4 @@ def refuse(problem: Problem, asked: Asked) -> Told:
     return problem.kind.http, {"ok": False, "error": error, "meta": {"request_id": asked.request_id}}
 
 
-SENDMUX = Dialect("sendmux", refuse, first="authorization")
+SENDMUX = Dialect("sendmux", refuse, Refusal, first="authorization")

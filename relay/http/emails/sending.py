@@ -7,7 +7,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse, Response
 
 from relay.errors import Fault, Kind, Problem
@@ -15,7 +15,7 @@ from relay.http.dialects.dialect import Asked, Single
 from relay.http.dialects.native import NATIVE
 from relay.http.fields import Base64, Body, Email, Emails, FileLimits, Line, MediaType, Text, header_faults, listed
 from relay.http.letter import Attachment, Letter, Mailbox, Sent
-from relay.http.posting import routes_of
+from relay.http.posting import endpoints_of
 from relay.http.requests import validated
 from relay.message import Address
 from relay.store.clock import rfc3339
@@ -110,5 +110,21 @@ def accepted(letter: Letter, sent: Sent, asked: Asked) -> Response:
     return JSONResponse(answer | ({"warnings": list(sent.warnings)} if sent.warnings else {}), HTTPStatus.ACCEPTED)
 
 
-SEND = Single(NATIVE, "/api/v1/emails", EmailBody, read, accepted)
-routes = routes_of(SEND, "/sendex")
+class Accepted(BaseModel):
+    """A message that is durable and on its way."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    id: str
+    message_id: str
+    sender: str = Field(alias="from")
+    to: list[str]
+    cc: list[str]
+    bcc: list[str]
+    subject: str
+    created_at: str
+    warnings: list[str] | None = None
+
+
+SEND = Single(NATIVE, "/api/v1/emails", "Send a message", EmailBody, Accepted, HTTPStatus.ACCEPTED, read, accepted)
+endpoints = endpoints_of(SEND, "/sendex")

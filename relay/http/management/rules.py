@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import Flag, auto
+from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from relay.declared import Permission
 from relay.errors import Kind, Problem, printable
@@ -18,6 +18,7 @@ from relay.http.management.answers import ROOT
 from relay.http.management.asking import Nothing
 from relay.http.requests import read_body, read_json, require_json
 from relay.http.state import State
+from relay.http.table import Endpoint
 from relay.routing.senders import Credential
 from relay.store.directory import tenants
 from relay.store.directory.audit import Actor
@@ -144,16 +145,10 @@ async def _members(state: State, request: Request) -> dict[str, Any]:
         return read_json(octets)
 
 
-def routed(rules: Iterable[Rule]) -> list[Route]:
-    """One route for each path, so that a refused method is told of all that are taken."""
-    by_path: dict[str, dict[str, Rule]] = {}
-    for rule in rules:
-        by_path.setdefault(rule.path, {})[rule.method] = rule
-    return [_route(path, by_method) for path, by_method in by_path.items()]
-
-
-def _route(path: str, by_method: dict[str, Rule]) -> Route:
-    async def endpoint(request: Request) -> Response:
-        return await answer(by_method["GET" if request.method in READING else request.method], request)
-
-    return Route(ROOT + path, endpoint, methods=list(by_method))
+def endpoints_of(rules: Iterable[Rule], *mounts: str) -> list[Endpoint]:
+    """Of every rule, and again below each mount."""
+    return [
+        Endpoint(rule.method, mount + ROOT + rule.path, partial(answer, rule))
+        for mount in ("", *mounts)
+        for rule in rules
+    ]

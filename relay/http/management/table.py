@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from relay.declared import AccountChange, Application, DomainChange, Permission, TenantFields
 from relay.http.management import accounts, domains, keys, smtp_failures, stats, suppressions, tenants
-from relay.http.management.rules import Also, Rule, routed
+from relay.http.management.rules import Also, Rule, endpoints_of
 
 FULL, ADMIN = Permission.FULL, Permission.ADMIN
 WHOLE, STANDING = Also.WHOLE, Also.STANDING
@@ -58,4 +58,4 @@ ROUTES: tuple[Rule, ...] = (
 )
 # fmt: on
 
-routes = routed(ROUTES)
+endpoints = endpoints_of(ROUTES, "/sendex")
