@@ -10,7 +10,7 @@ from typing import Any
 
 from bench import line_up
 from bench.machine import Machine
-from bench.rounds import BENCH, HTTP, ONE, REUSED, SMTP_SOURCE, Fault, Found, Idle, Measurement
+from bench.rounds import BATCHES, BENCH, HTTP, ONE, REUSED, SMTP_SOURCE, Fault, Found, Idle, Measurement
 
 MB = 1 << 20
 # Like beside like: both deliver, or both only accept. The discarding Postfix is what is often measured.
@@ -123,7 +123,7 @@ class Report:
         together: dict[tuple[str, str, str], list[Measurement]] = defaultdict(list)
         for each in self.measurements:
             together[each.pattern, each.generator, each.peer].append(each)
-        order = {ONE: 0, REUSED: 1, HTTP: 2}
+        order = {ONE: 0, REUSED: 1, HTTP: 2, BATCHES: 3}
         return [
             _row(peer, pattern, generator, group)
             for (pattern, generator, peer), group in sorted(

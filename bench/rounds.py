@@ -18,6 +18,8 @@ from bench.processes import RUN_WITHIN, BenchError, output, python
 ONE = "one a connection"
 REUSED = "reused"
 HTTP = "HTTP"
+BATCHES = "HTTP, 50 a request"
+BATCH = 50
 
 BENCH = "bench"
 SMTP_SOURCE = "smtp-source"
@@ -102,7 +104,10 @@ def _loads(plan: Plan, number: int, peer: Peer, target: Target) -> Iterator[Foun
                 yield _by_smtp_source(plan, number, peer, target, pattern)
     if target.http_port is not None:
         command = python("bench.http_load", "--port", target.http_port, "--sessions", plan.sessions)
-        yield _one(plan, number, peer, target, HTTP, [*command, "--key", target.key or "none"])
+        command += ["--key", target.key or "none"]
+        yield _one(plan, number, peer, target, HTTP, command)
+        if target.key:  # a server that takes batches, and not one that only answers
+            yield _one(plan, number, peer, target, BATCHES, [*command, "--batch", str(BATCH)])
 
 
 def _one(plan: Plan, number: int, peer: Peer, target: Target, pattern: str, command: list[str]) -> Measurement:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,12 +13,14 @@ from pathlib import Path
 
 from relay import __version__, log
 from relay.certificates import Certificates, self_signed
-from relay.config import Settings, Tls, load
+from relay.config import Http, Settings, Tls, load
 from relay.declared import TlsVersion
 from relay.dispatch.dispatcher import Dispatcher
 from relay.dns import Resolver
 from relay.errors import Kind, Problem, Unusable
 from relay.http.app import create_app
+from relay.http.hall import Hall
+from relay.http.proxies import Proxies
 from relay.http.server import HttpServer
 from relay.http.state import Readiness, State
 from relay.management import declaring
@@ -58,7 +60,7 @@ from relay.store.directory.snapshot import read_alone as read_snapshot
 from relay.store.files import database_url, master_key, state_folder
 from relay.store.store import Store, open_store
 from relay.store.writer import Rank
-from relay.values import Network
+from relay.values import Endpoint, Network
 
 RELOAD_EVERY = 1.0  # seconds: how soon what a command or another process changed counts
 USAGE_EVERY = 10.0  # seconds: how old other processes' counts towards a quota may be
@@ -70,7 +72,7 @@ ANSWER_WITHIN = timedelta(seconds=5)  # what is in hand when the doors close
 
 @dataclass(frozen=True, slots=True)
 class Core:
-    """The parts that hold the directory in memory, or write down what they noticed."""
+    """Everything between the doors and SES: what both edges ask, and what holds the directory in memory."""
 
     store: Store
     accounts: Accounts
@@ -80,7 +82,12 @@ class Core:
     door: Door
     quota: Quota
     caps: DailyCaps
+    disk: Disk
     failures: FailureLog
+    intake: Intake
+    desk: Desk
+    memory: MemoryBudget
+    metrics: Metrics
 
 
 class Server:
@@ -214,47 +221,88 @@ async def count_usage(store: Store, quota: Quota, caps: DailyCaps) -> None:
 
 
 @asynccontextmanager
+async def _built(settings: Settings) -> AsyncIterator[Core]:
+    """The core over its opened database, with the directory in memory, and nothing running yet.
+
+    Raises StoreError, SealingError or Problem where it cannot be, with what to do.
+    """
+    metrics = Metrics()
+    memory = MemoryBudget(settings.limits.message_memory)
+    metrics.message_memory.set_function(lambda: memory.used)
+    url = database_url(settings)
+    async with (
+        open_store(url, master_key(settings)) as store,
+        Accounts(base_of(settings.aws)) as accounts,
+        _resolver(settings) as resolver,
+    ):
+        await store.change(lambda db: declaring.apply(db, store.sealer, settings))
+        senders = Senders(store.sealer, await store.read_whole(read_snapshot), settings.plans)
+        logins = Logins(settings.logins, exempt_networks(settings))
+        logins.replace(await store.read(blocks.standing))
+        quota, caps = Quota(), DailyCaps()
+        await count_usage(store, quota, caps)
+        dispatcher = Dispatcher(settings, store, metrics)
+        disk = Disk(sqlite_path(url).parent if is_sqlite(url) else None, settings.limits.max_message_size)
+        recipients = Recipients(store, MxCheck(resolver, settings.mx.policy, settings.mx.on_trouble))
+        yield Core(
+            store=store,
+            accounts=accounts,
+            dispatcher=dispatcher,
+            senders=senders,
+            logins=logins,
+            door=Door(senders, logins),
+            quota=quota,
+            caps=caps,
+            disk=disk,
+            failures=FailureLog(metrics),
+            intake=Intake(settings, senders, recipients, quota, caps, disk, store, dispatcher, metrics),
+            desk=Desk(store, accounts, resolver),
+            memory=memory,
+            metrics=metrics,
+        )
+
+
+@asynccontextmanager
+async def _resolver(settings: Settings) -> AsyncIterator[Resolver]:
+    resolver = Resolver(settings.dns.nameservers, settings.dns.timeout)
+    try:
+        yield resolver
+    finally:
+        await resolver.close()
+
+
+@asynccontextmanager
+async def accepting(settings: Settings) -> AsyncIterator[State]:
+    """What the HTTP application needs over the queue alone: nothing listens, and nothing is sent. For commands.
+
+    Raises what `running` does; StoreError where a server has the database to itself.
+    """
+    async with _built(settings) as core:
+        yield _http_state(settings, core, lambda: Readiness(is_ready=True, faults={}))
+        await core.intake.close()
+
+
+@asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Server]:
     """A whole server: accepting and sending from here to the end of the block, then stopped in order.
 
     Raises StoreError, SealingError, CertificateError, Problem or OSError where it cannot start, with what to do.
     """
-    metrics = Metrics()
-    memory = MemoryBudget(settings.limits.message_memory)
-    metrics.message_memory.set_function(lambda: memory.used)
-    resolver = Resolver(settings.dns.nameservers, settings.dns.timeout)
-    async with (
-        open_store(database_url(settings), master_key(settings)) as store,
-        Accounts(base_of(settings.aws)) as accounts,
-    ):
-        await store.change(lambda db: declaring.apply(db, store.sealer, settings))
-        snapshot = await store.read_whole(read_snapshot)
-        senders = Senders(store.sealer, snapshot, settings.plans)
-        logins = Logins(settings.logins, exempt_networks(settings))
-        logins.replace(await store.read(blocks.standing))
-        quota, caps = Quota(), DailyCaps()
-        dispatcher, door = Dispatcher(settings, store, metrics), Door(senders, logins)
-        core = Core(store, accounts, dispatcher, senders, logins, door, quota, caps, FailureLog(metrics))
-        recipients = Recipients(store, MxCheck(resolver, settings.mx.policy, settings.mx.on_trouble))
-        url = database_url(settings)
-        disk = Disk(sqlite_path(url).parent if is_sqlite(url) else None, settings.limits.max_message_size)
-        intake = Intake(settings, senders, recipients, quota, caps, disk, store, dispatcher, metrics)
+    async with _built(settings) as core:
         server = Server(core)
-        await count_usage(store, quota, caps)
-        await take_over(core, snapshot)
+        await take_over(core, core.senders.snapshot)
         await core.dispatcher.start()
         server.certificates = certificates = _certificates(settings)
-        edge = Edge(settings, intake, core.door, memory, metrics, core.failures, disk)
+        edge = Edge(settings, core.intake, core.door, core.memory, core.metrics, core.failures, core.disk)
         listeners = Listeners(edge)
         server.trusts = listeners.trusts
-        desk = Desk(store, accounts, resolver)
-        http = _http_server(settings, server, core, intake, desk, memory, metrics, certificates)
+        http = _http_server(settings, server, core, certificates)
         server.work = work = [
             asyncio.create_task(core.dispatcher.run(), name="dispatcher"),
             asyncio.create_task(server.reload_for_ever(), name="reload"),
             asyncio.create_task(edge.watch(), name="smtp"),
-            asyncio.create_task(Verification(store, desk).run(), name="verification"),
-            asyncio.create_task(Notifier(store, accounts, settings.notices).run(), name="notices"),
+            asyncio.create_task(Verification(core.store, core.desk).run(), name="verification"),
+            asyncio.create_task(Notifier(core.store, core.accounts, settings.notices).run(), name="notices"),
         ]
         try:
             for listener in settings.smtp.listeners:
@@ -271,13 +319,12 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
             core.dispatcher.start_nothing_more()
             doors = [listeners.close(ANSWER_WITHIN)] + ([http.close(ANSWER_WITHIN)] if http else [])
             await asyncio.gather(*doors)
-            await intake.close()
+            await core.intake.close()
             for task in work:
                 task.cancel()
             await asyncio.gather(*work, return_exceptions=True)
             await core.dispatcher.close()
             await server.note(is_last=True)
-            await resolver.close()
             log.event("server.stopped")
 
 
@@ -288,36 +335,39 @@ def exempt_networks(settings: Settings) -> tuple[Network, ...]:
 
 
 def _http_server(
-    settings: Settings,
-    server: Server,
-    core: Core,
-    intake: Intake,
-    desk: Desk,
-    memory: MemoryBudget,
-    metrics: Metrics,
-    certificates: Certificates | None,
+    settings: Settings, server: Server, core: Core, certificates: Certificates | None
 ) -> HttpServer | None:
     http = settings.http
     if http is None:
         return None
-    state = State(
-        intake=intake,
+    context = certificates.context() if http.tls and certificates is not None else None
+    most = min(http.max_connections, descriptors.capacity())
+    hall = Hall(most, http.max_connections_per_address, Proxies(http.trusted_proxies))
+    core.metrics.http_connections.set_function(lambda: hall.admission.count)
+    return HttpServer(create_app(_http_state(settings, core, server.readiness)), http.address, context, hall)
+
+
+def _http_state(settings: Settings, core: Core, readiness: Callable[[], Readiness]) -> State:
+    http = settings.http or Http(address=Endpoint("127.0.0.1", 0))  # a command needs no listener
+    return State(
+        intake=core.intake,
         store=core.store,
-        desk=desk,
+        desk=core.desk,
         door=core.door,
         rates=Rates(),
-        memory=memory,
-        metrics=metrics,
-        readiness=server.readiness,
+        memory=core.memory,
+        metrics=core.metrics,
+        readiness=readiness,
         measure=core.dispatcher.measure,
         held=core.dispatcher.held,
+        note=core.dispatcher.note,
         metrics_for=http.metrics,
         requests_per_minute={"native": http.requests_per_minute, **http.dialect_requests_per_minute.model_dump()},
         management_requests_per_minute=http.management_requests_per_minute,
         public_url=http.public_url or "",
+        trusted_proxies=http.trusted_proxies,
+        cors_origins=http.cors_origins,
     )
-    context = certificates.context() if http.tls and certificates is not None else None
-    return HttpServer(create_app(state), http.address, context)
 
 
 def _certificates(settings: Settings) -> Certificates | None:

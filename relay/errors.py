@@ -108,10 +108,11 @@ SENDEX_ERRORS = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing wrong with an input, and where."""
+    """One thing wrong with an input, and where. `code`: its sort, where a dialect has words for sorts."""
 
     path: str
     message: str
+    code: str = ""
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}" if self.path else self.message

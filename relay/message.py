@@ -190,7 +190,8 @@ class Options:
 class Submission:
     """What an edge hands to the core: envelope, bytes and how they came. `raw` never shows in a repr.
 
-    A large one is in pieces, which whoever accepts it takes out of the list: it is not in memory twice.
+    A large one is in pieces, which whoever accepts it takes out of the list: it is not in memory twice. `warnings` are
+    what its sender is told with the acceptance.
     """
 
     sender: Address | None
@@ -199,6 +200,7 @@ class Submission:
     trace: Trace
     subject: str = field(default="", repr=False)
     dsn: Dsn = Dsn()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,7 @@ class Metrics:
         self.in_flight = Gauge("relay_lane_calls_in_flight", "Calls under way", ["account"], registry=made)
         self.message_memory = Gauge("relay_message_memory_bytes", "Octets of messages in memory", registry=made)
         self.smtp_connections = Gauge("relay_smtp_connections", "Open SMTP connections", registry=made)
+        self.http_connections = Gauge("relay_http_connections", "Open HTTP connections", registry=made)
         self.smtp_failures = Counter("relay_smtp_failures", "SMTP sessions that failed", ["reason"], registry=made)
         self.newlines_repaired = Counter(
             "relay_newlines_repaired", "Messages accepted with bare carriage returns or line feeds", registry=made

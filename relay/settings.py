@@ -135,6 +135,8 @@ class Http(Section):
     public_url: PublicUrl | None = None  # how clients reach it
     trusted_proxies: tuple[Network, ...] = ()  # who may say by X-Forwarded-For for whom it speaks
     cors_origins: tuple[Origin, ...] = ()  # whose pages may call it from a browser
+    max_connections: Annotated[int, Field(ge=1)] = 1000
+    max_connections_per_address: Annotated[int, Field(ge=1)] = 200
 
     @model_validator(mode="after")
     def _is_private(self) -> Http:

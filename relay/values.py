@@ -19,6 +19,7 @@ from pydantic import (
     Strict,
     ValidationError,
     ValidationInfo,
+    WithJsonSchema,
 )
 
 from relay.errors import Fault, Problem
@@ -130,7 +131,7 @@ def network(value: Any) -> IPv4Network | IPv6Network:
     """One that does not hold everybody. Raises ValueError."""
     found = ip_network(str(value))
     if found.prefixlen == 0:
-        raise ValueError("this would let anyone send: name the networks of the machines you trust")
+        raise ValueError("this is everybody: name the networks of the machines you trust")
     return found
 
 
@@ -146,6 +147,8 @@ def read_secret(value: Any, info: ValidationInfo) -> Any:
 
 
 def _path(value: Any, info: ValidationInfo) -> Path:
+    if not isinstance(value, str | Path):
+        raise ValueError("must be a path")
     if info.context is None:  # not from the file: there is no folder to start from
         return Path(str(value))
     base: Path = info.context["base"]
@@ -172,7 +175,8 @@ def _one_line(value: str) -> str:
 
 
 Yes = Annotated[bool, Strict()]  # true or false; a word such as `yes` is a fault, not a guess
-Span = Annotated[timedelta, BeforeValidator(_span)]
+_SPAN_SCHEMA = {"anyOf": [{"type": "string", "pattern": r"^(0|[0-9]{1,9}\s*[smhd])$"}, {"const": 0}]}
+Span = Annotated[timedelta, BeforeValidator(_span), WithJsonSchema(_SPAN_SCHEMA)]
 Size = Annotated[int, BeforeValidator(_size)]
 Domain = Annotated[str, AfterValidator(_domain)]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(network)]
@@ -182,7 +186,7 @@ Address = Annotated[Endpoint, BeforeValidator(_endpoint)]
 Nameserver = Annotated[str, AfterValidator(_nameserver)]
 Origin = Annotated[str, BeforeValidator(_origin)]
 PublicUrl = Annotated[str, BeforeValidator(_public_url)]
-Email = Annotated[str, BeforeValidator(_mailbox)]
+Email = Annotated[str, BeforeValidator(_mailbox), WithJsonSchema({"type": "string", "format": "email"})]
 Line = Annotated[str, Field(max_length=998), AfterValidator(_one_line)]  # RFC 5322 section 2.1.1
 Paragraph = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_one_line)]
 Label = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_one_line)]

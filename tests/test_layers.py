@@ -15,7 +15,7 @@ FILES = sorted(RELAY.rglob("*.py"))
 
 # Each may import what stands further to the left, and itself (design: layout and the direction of imports).
 ORDER = """
-errors | log,metrics,certificates,container,memory,__init__ | message | delivery | values | declared | settings | config | sealing | store | ses,dns
+errors | log,metrics,certificates,container,memory,templates,__init__ | message | delivery | values | declared | settings | config | sealing | store | ses,dns
 | routing | dispatch | feedback | management | smtp,http | app | cli | __main__
 """
 RANKS = {name: rank for rank, group in enumerate(ORDER.split("|")) for name in group.strip().split(",")}
@@ -36,9 +36,10 @@ DOORS = {
     "aiosmtpd": {"smtp"},
     "starlette": {"http", "sandbox"},
     "uvicorn": {"http", "sandbox"},
-    "httptools": {"sandbox"},
+    "httptools": {"http", "sandbox"},
     "pydantic": {"values", "declared", "settings", "config", "http", "cli"},
     "limits": {"routing"},
+    "liquid": {"templates"},
     "yaml": {"config"},
     "typer": {"cli"},
     "click": {"cli"},

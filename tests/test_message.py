@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import uuid
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.errors import Kind, Problem
-from relay.message import Address, Ids, canonical_domain, new_public_id
+from relay.message import PREFIX, Address, Ids, canonical_domain, new_public_id, public_id_of, uuid_of
 
 
 @pytest.mark.parametrize(
@@ -95,3 +96,17 @@ def test_public_ids_differ() -> None:
     made = {new_public_id() for _ in range(10_000)}
     assert len(made) == 10_000
     assert all(re.fullmatch(r"[0-9a-f]{24}", each) for each in made)
+
+
+@given(st.binary(min_size=12, max_size=12).map(bytes.hex))
+def test_an_id_is_the_same_in_each_of_its_forms(public_id: str) -> None:
+    as_uuid = uuid_of(public_id)
+    assert (uuid.UUID(as_uuid).version, uuid.UUID(as_uuid).variant) == (4, uuid.RFC_4122)
+    for form in (public_id, PREFIX + public_id, as_uuid):
+        assert public_id_of(form) == public_id_of(form.upper()) == public_id
+
+
+@given(st.text(max_size=40) | st.text("0123456789abcdef-eml_", max_size=40) | st.uuids(version=4).map(str))
+def test_what_is_no_id_is_none(text: str) -> None:
+    public_id = public_id_of(text)
+    assert public_id is None or text.lower() in {public_id, PREFIX + public_id, uuid_of(public_id)}

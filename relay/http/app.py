@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from http import HTTPStatus
+from typing import Literal
 
+from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -11,27 +13,21 @@ from starlette.responses import JSONResponse, Response
 
 from relay.declared import Permission
 from relay.errors import Kind, Problem
-from relay.http import management
+from relay.http import management, openapi
 from relay.http.conventions import Conventions
-from relay.http.emails import sending, showing
+from relay.http.dialects import mailerlogic_routes, sendfleet, sendmux, sendmux_me, sharing
+from relay.http.dialects.native import NATIVE
+from relay.http.emails import batch, sending, table
 from relay.http.refusals import on_http, on_problem
 from relay.http.state import State
-from relay.http.table import Endpoint, routes_of
+from relay.http.table import About, Endpoint, routes_of
 
 
 def create_app(state: State) -> Starlette:
     """The whole edge, over the core in `state`."""
+    described = _endpoints()
     app = Starlette(
-        routes=routes_of(
-            [
-                *sending.endpoints,
-                Endpoint("GET", "/api/v1/emails/{id}", showing.retrieve),
-                *management.endpoints,
-                Endpoint("GET", "/healthz", _healthz),
-                Endpoint("GET", "/readyz", _readyz),
-                Endpoint("GET", "/metrics", _metrics),
-            ]
-        ),
+        routes=routes_of([*described, *openapi.endpoints_of(described)]),
         exception_handlers={Problem: on_problem, HTTPException: on_http},
     )
     # A redirect would go to whatever host the client named, and lose the body on the way.
@@ -39,6 +35,46 @@ def create_app(state: State) -> Starlette:
     app.state.relay = state
     app.add_middleware(Conventions, state=state)
     return app
+
+
+class Health(BaseModel):
+    status: Literal["ok"]
+
+
+class Ready(BaseModel):
+    """`faults`: what is not as it should be, by name; for this machine only."""
+
+    status: Literal["ready", "not ready"]
+    faults: dict[str, str] | None = None
+
+
+HEALTH = About("Whether the process answers", NATIVE, Health, is_public=True)
+READINESS = About(
+    "Whether the server can take mail", NATIVE, Ready, is_public=True, failing=(HTTPStatus.SERVICE_UNAVAILABLE,)
+)
+METRICS = About(
+    "Figures for Prometheus, for this machine or an admin key as `http.metrics` says",
+    NATIVE,
+    media_type="text/plain",
+    refuses=(Kind.NOT_FOUND,),
+)
+
+
+def _endpoints() -> list[Endpoint]:
+    return [
+        *sending.endpoints,
+        *batch.endpoints,
+        *sendfleet.endpoints,
+        *mailerlogic_routes.endpoints,
+        *sharing.endpoints,
+        *sendmux.endpoints,
+        *sendmux_me.endpoints,
+        *table.endpoints,
+        *management.endpoints,
+        Endpoint("GET", "/healthz", _healthz, HEALTH),
+        Endpoint("GET", "/readyz", _readyz, READINESS),
+        Endpoint("GET", "/metrics", _metrics, METRICS),
+    ]
 
 
 async def _healthz(_request: Request) -> Response:
@@ -57,7 +93,8 @@ async def _readyz(request: Request) -> Response:
 
 
 def _is_local(request: Request) -> bool:
-    return request.client is not None and ip_address(request.client.host).is_loopback
+    is_local: bool = request.state.is_local
+    return is_local
 
 
 async def _metrics(request: Request) -> Response:

@@ -9,6 +9,7 @@ from relay.message import Acceptance, Address, Addressee, Options
 from relay.message import Field as AddressField
 
 NO_OPTIONS = Options()
+PART = 1 << 10  # octets whose encoding takes as long as the header of a file
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,8 @@ class Letter:
     """Everything that can be said of a message in any dialect, checked by itself.
 
     `author` None: the default sender, or one at `domain` where that is named. `headers` are the client's own.
-    `calendar` is iCalendar text (RFC 5545). `is_rehearsal`: checked like any other, and not sent.
+    `calendar` is iCalendar text (RFC 5545). `is_rehearsal`: checked like any other, and not sent. `max_size`: octets it
+    may be once it is composed; None is as much as Amazon SES takes.
     """
 
     to: tuple[Mailbox, ...]
@@ -64,13 +66,14 @@ class Letter:
     return_path: Address | None = None
     template: TemplateUse | None = None
     is_rehearsal: bool = False
+    max_size: int | None = None
     warnings: tuple[str, ...] = ()
 
     @property
     def weight(self) -> int:
         """About how many octets it is made of: what composing it costs."""
         bodies = sum(len(body) for body in (self.text, self.html, self.calendar) if body)
-        return bodies + sum(len(file.content) for file in self.attachments)
+        return bodies + sum(len(file.content) + PART for file in self.attachments)
 
     @property
     def addressees(self) -> tuple[Addressee, ...]:

@@ -28,15 +28,20 @@ def asked(request: Request) -> Asked:
 def refusal(request: Request, problem: Problem) -> Response:
     """A row of the table of troubles as an answer."""
     status, body = dialect_of_request(request.scope).refuse(problem, asked(request))
-    headers: dict[str, str] = {}
+    headers = waiting(problem)
     kind = problem.kind
-    if problem.retry_after is not None or kind in TEMPORARY:
-        headers["retry-after"] = str(_seconds(problem.retry_after or LATER))
     if kind in {Kind.UNAUTHORIZED, Kind.NO_CREDENTIAL}:
         headers["www-authenticate"] = "Bearer"
     if kind in {Kind.TOO_LARGE, Kind.TOO_SLOW}:
         headers["connection"] = "close"  # the rest of the body is not read
     return JSONResponse(body, status, headers)
+
+
+def waiting(problem: Problem) -> dict[str, str]:
+    """The header that says when to come back, where that may help."""
+    if problem.retry_after is None and problem.kind not in TEMPORARY:
+        return {}
+    return {"retry-after": str(_seconds(problem.retry_after or LATER))}
 
 
 def _seconds(span: timedelta) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Literal, TypeVar
@@ -15,32 +16,40 @@ from starlette.requests import ClientDisconnect, Request
 from relay.errors import Fault, Kind, Problem, printable
 from relay.http.dialects.dialect import Dialect
 from relay.routing.limits import Share
-from relay.values import faults_of
+from relay.values import MB, faults_of
 
-SLOWEST = timedelta(seconds=60)  # for a whole body of usual size
-PER_MEGABYTE = timedelta(seconds=10)
+PATIENCE = timedelta(seconds=30)  # for a body, and so much more for what has come of it:
+PER_MEGABYTE = timedelta(seconds=20)
 MAX_DEPTH = 20
+MOST_MARKS = 300_000  # brackets, commas and strings: an object of one member takes 200 octets, and five to be written
+VALUE = 32  # octets of one long text that are read as fast as one value
+MOST_FAULTS = 100  # told of one request: a hostile one has any number
 JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 async def read_body(request: Request, limit: int, share: Share) -> bytes:
-    """The body, counted as it arrives. Raises Problem(TOO_LARGE | OVERLOADED | BAD_REQUEST)."""
+    """The body, counted as it arrives. Raises Problem(TOO_LARGE | OVERLOADED | TOO_SLOW | BAD_REQUEST).
+
+    Time is earned by what has come, not by what was promised: who sends nothing more is let go soon.
+    """
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared[:20]) > limit:
         raise Problem(Kind.TOO_LARGE, f"the request is over {limit} octets")
     chunks: list[bytes] = []
     size = 0
-    patience = SLOWEST + PER_MEGABYTE * (limit >> 20)
+    until = asyncio.get_running_loop().time() + PATIENCE.total_seconds()
     try:
-        async with asyncio.timeout(patience.total_seconds()):
+        async with asyncio.timeout_at(until) as deadline:
             async for chunk in request.stream():
                 size += len(chunk)
                 if size > limit:
                     raise Problem(Kind.TOO_LARGE, f"the request is over {limit} octets")
                 share.take(len(chunk))
                 chunks.append(chunk)
+                deadline.reschedule(until + PER_MEGABYTE.total_seconds() * size / MB)
     except TimeoutError as exc:
         raise Problem(Kind.TOO_SLOW, "the body took too long to arrive") from exc
     except ClientDisconnect as exc:
@@ -50,25 +59,24 @@ async def read_body(request: Request, limit: int, share: Share) -> bytes:
 
 def json_body(request: Request, body: bytes, dialect: Dialect) -> dict[str, Any]:
     """The JSON object that a request carries. Raises Problem(UNSUPPORTED_MEDIA | BAD_REQUEST)."""
-    require_json(request.headers, is_needed=dialect.needs_type)
+    require_json(request.headers, body, is_strict=dialect.needs_type)
     return read_json(body)
 
 
-def require_json(headers: Headers, *, is_needed: bool = False) -> None:
+def require_json(headers: Headers, body: bytes, *, is_strict: bool = False) -> None:
     """Raises Problem(UNSUPPORTED_MEDIA) for a body that says it is something else, or is compressed.
 
-    `is_needed`: one that does not say what it is, too.
+    A form that begins with a brace is none: curl and others call so whatever they send, unless they are told better.
+    `is_strict`: that is refused, too, and what does not say what it is.
     """
-    if (encoding := headers.get("content-encoding", "identity").strip().lower()) not in {"", "identity"}:
-        raise Problem(
-            Kind.UNSUPPORTED_MEDIA,
-            f"the body is compressed ({printable(encoding, 40)}): send it as it is, uncompressed",
-        )
+    require_plain(headers)
     given = headers.get("content-type")
-    if given is None and not is_needed:
+    if given is None and not is_strict:
         return
     media, _, parameters = (given or "none").partition(";")
     media = media.strip().lower()
+    if media == FORM and not is_strict and body.lstrip().startswith(b"{"):
+        return
     if media != JSON and not (media.startswith("application/") and media.endswith("+json")):
         raise Problem(
             Kind.UNSUPPORTED_MEDIA, f"the Content-Type is {printable(media, 80)}: send JSON, with Content-Type: {JSON}"
@@ -79,14 +87,22 @@ def require_json(headers: Headers, *, is_needed: bool = False) -> None:
             raise Problem(Kind.UNSUPPORTED_MEDIA, "the charset is not UTF-8, which is all that JSON has (RFC 8259)")
 
 
+def require_plain(headers: Headers) -> None:
+    """Raises Problem(UNSUPPORTED_MEDIA) for a body that is compressed: what it would be is not known before."""
+    if (encoding := headers.get("content-encoding", "identity").strip().lower()) not in {"", "identity"}:
+        raise Problem(
+            Kind.UNSUPPORTED_MEDIA,
+            f"the body is compressed ({printable(encoding, 40)}): send it as it is, uncompressed",
+        )
+
+
 def read_json(body: bytes) -> dict[str, Any]:
     """A JSON object. Raises Problem(BAD_REQUEST) for anything else, with where it goes wrong."""
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as exc:
         raise Problem(Kind.BAD_REQUEST, f"the body is not UTF-8 at octet {exc.start}") from exc
-    if _depth(text) > MAX_DEPTH:
-        raise Problem(Kind.BAD_REQUEST, f"the JSON is nested more than {MAX_DEPTH} deep")
+    _require_bounded(text)
     try:
         value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_object)
     except ValueError as exc:
@@ -102,8 +118,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     last (RFC 8259 section 4)."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         raise Problem(Kind.BAD_REQUEST, f"the name {printable(twice, 40)} stands twice in one JSON object")
     return found
 
@@ -112,34 +128,39 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(name)
 
 
-def _depth(text: str) -> int:
-    """No less than the nesting of a JSON text: brackets in strings count, too, which only matters for odd texts."""
-    if text.count("{") + text.count("[") <= MAX_DEPTH:
-        return 0
-    deepest = depth = 0
-    is_string = is_escaped = False
-    for character in text:
-        if is_string:
-            if is_escaped:
-                is_escaped = False
-            elif character == "\\":
-                is_escaped = True
-            elif character == '"':
-                is_string = False
-        elif character == '"':
-            is_string = True
-        elif character in "{[":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif character in "}]":
-            depth -= 1
-    return deepest
+def weight_of(body: bytes) -> int:
+    """How much work it is to read, in octets of one long text: each of its values is as much as some of those."""
+    return len(body) + VALUE * sum(map(body.count, (b",", b"[", b"{")))
+
+
+def _require_bounded(text: str) -> None:
+    """Raises Problem(BAD_REQUEST) for JSON that would take much more memory than its octets, or too many calls.
+
+    Strings, the most of a large text, are passed over.
+    """
+    brackets = text.count("{") + text.count("[")
+    if brackets <= MAX_DEPTH and brackets + text.count(",") + text.count('"') <= MOST_MARKS:
+        return
+    depth = 0
+    for count, match in enumerate(_MARK.finditer(text)):
+        if count >= MOST_MARKS:
+            raise Problem(Kind.BAD_REQUEST, "the JSON has too many values: send fewer messages in one request")
+        match text[match.start()]:
+            case "{" | "[":
+                depth += 1
+                if depth > MAX_DEPTH:
+                    raise Problem(Kind.BAD_REQUEST, f"the JSON is nested more than {MAX_DEPTH} deep")
+            case "}" | "]":
+                depth -= 1
+
+
+_MARK = re.compile(r'[{}\[\],]|"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)  # never goes back
 
 
 def validated(model: type[Model], value: dict[str, Any], together: Callable[[dict[str, Any]], list[Fault]]) -> Model:
     """A body as its model; `together` finds what only shows across fields.
 
-    Raises Problem(BAD_REQUEST) with every fault.
+    Raises Problem(BAD_REQUEST) with every fault, up to a hundred.
     """
     faults = together(value)
     try:
@@ -147,7 +168,7 @@ def validated(model: type[Model], value: dict[str, Any], together: Callable[[dic
     except ValidationError as exc:
         faults = faults_of(exc) + faults
     if faults:
-        raise Problem(Kind.BAD_REQUEST, faults=tuple(faults))
+        raise Problem(Kind.BAD_REQUEST, faults=tuple(dict.fromkeys(faults))[:MOST_FAULTS])
     return found
 
 

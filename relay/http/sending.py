@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from relay.errors import Fault, Kind, Problem
 from relay.http.compose import compose
 from relay.http.letter import Letter, Sent
+from relay.http.rendering import filled_in
 from relay.http.state import State
 from relay.message import Acceptance, Address, Submission, Trace, new_public_id
 from relay.routing.fixups import Fixed, is_bulk
 from relay.routing.headers import HeaderField
 from relay.routing.idempotency import Claim
 from relay.routing.intake import Composed
-from relay.routing.limits import LARGE, beside_the_loop
+from relay.routing.limits import LARGE, beside_the_loop, together
 from relay.routing.senders import Credential
 
 TRACE = Trace("HTTP")
 AT_ONCE = 20  # letters of a batch whose recipients are looked up side by side
 LOCAL = "noreply"  # the local part of an author of whom only the domain is known
+NAMED = "named"  # the aspect of a problem: it is about the domain that the request names, not about its author's
 
 COMPOSED = ("composed from the fields of an HTTP request",)  # the ledger of what we wrote ourselves
 
@@ -29,7 +30,7 @@ MessageId = Callable[[str, str], str]  # of a public id and the author's domain
 
 @dataclass(frozen=True, slots=True)
 class _Checked:
-    """A letter that may be sent, as far as is known before it is composed."""
+    """A letter that may be sent, as far as is known before it is composed. `warnings` are about its recipients."""
 
     letter: Letter
     author: Address
@@ -57,8 +58,7 @@ async def send_all(
     try:
         checked: list[_Checked | Problem] = []
         for at in range(0, len(letters), AT_ONCE):
-            some = letters[at : at + AT_ONCE]
-            checked += await asyncio.gather(*(_checked_or_not(state, credential, each) for each in some))
+            checked += await together([_checked_or_not(state, credential, each) for each in letters[at : at + AT_ONCE]])
         items = [
             each if isinstance(each, Problem) else await _composed(state, credential, each, message_id)
             for each in checked
@@ -72,13 +72,13 @@ async def send_all(
 
 
 async def rehearse(state: State, credential: Credential, letter: Letter, message_id: MessageId) -> Sent:
-    """Every check of `send`, and nothing of it done. The acceptance has the id that would be given, and no more."""
+    """Every check of `send`, and nothing of it done: the acceptance has no moments, and an id that nothing bears."""
     checked = await _checked(state, credential, letter)
     composed = await _composed(state, credential, checked, message_id)
     if isinstance(composed, Problem):
         raise composed
-    state.intake.rehearse(credential, composed)
-    return Sent(Acceptance(composed.public_id, composed.fixed.message_id, 0), checked.author, checked.warnings)
+    seen = state.intake.rehearse_composed(credential, composed)
+    return Sent(seen, checked.author, (*checked.letter.warnings, *seen.warnings))
 
 
 def replayed(
@@ -91,26 +91,39 @@ def replayed(
             found.append(outcome if isinstance(outcome, Problem) else Problem(Kind.INTERNAL))
         else:
             warnings = (*letter.warnings, *outcome.warnings)
-            found.append(Sent(outcome, author_of(state, credential, letter), warnings))
+            found.append(Sent(outcome, _author_then(state, credential, letter, outcome), warnings))
     return found
+
+
+def _author_then(state: State, credential: Credential, letter: Letter, outcome: Acceptance) -> Address:
+    """Whom a letter was from. The directory may have changed since, and no longer say it: its domain is in its id."""
+    try:
+        return letter.author or author_of(state, credential, letter)
+    except Problem:
+        return Address(LOCAL, outcome.message_id.rpartition("@")[2].removesuffix(">"))
 
 
 def author_of(state: State, credential: Credential, letter: Letter) -> Address:
     """Whom a letter is from. Raises Problem(BAD_REQUEST | NOT_REGISTERED) where that cannot be said."""
     senders = state.intake.senders
+    named = letter.domain
+    if named is not None and senders.registered_name(credential, named) is None:
+        raise Problem(Kind.NOT_REGISTERED, f"{named} is not registered here: ask the operator to add it", aspect=NAMED)
     if letter.author is not None:
-        if letter.domain is not None and senders.registered_name(credential, letter.author.domain) != letter.domain:
+        author = letter.author
+        if named is not None and senders.registered(credential, author) != senders.find(named, credential.tenant_id):
             raise Problem(
-                Kind.BAD_REQUEST,
-                faults=(Fault("domain", f"is not the domain of {letter.author}: leave one of them out"),),
+                Kind.BAD_REQUEST, faults=(Fault("domain", f"is not the domain of {author}: leave one of them out"),)
             )
-        return letter.author
-    found = senders.default_sender(credential, letter.domain)
+        return author
+    found = senders.default_sender(credential, named and senders.registered_name(credential, named))
     if found is not None:
         return found
-    if letter.domain is not None:
-        return Address(LOCAL, senders.registered(credential, Address(LOCAL, letter.domain)).name)
-    raise Problem(Kind.BAD_REQUEST, faults=(Fault("from", "is required: no domain here has a default sender"),))
+    if named is not None:
+        return Address(LOCAL, named)
+    if (ready := senders.first_ready(credential)) is None:
+        raise Problem(Kind.NOT_REGISTERED, "the message does not say whom it is from, and no domain here is verified")
+    return Address(LOCAL, ready.name)
 
 
 async def _checked_or_not(state: State, credential: Credential, letter: Letter | Problem) -> _Checked | Problem:
@@ -124,6 +137,9 @@ async def _checked_or_not(state: State, credential: Credential, letter: Letter |
 
 async def _checked(state: State, credential: Credential, letter: Letter) -> _Checked:
     intake = state.intake
+    intake.senders.require_standing(credential)
+    if letter.template is not None:
+        letter = await filled_in(state, credential, letter)
     author = author_of(state, credential, letter)
     intake.check_author(credential, author)
     if letter.return_path is not None:
@@ -132,7 +148,7 @@ async def _checked(state: State, credential: Credential, letter: Letter) -> _Che
     paths = [(each.field.value, each.address) for each in people]
     warnings = await intake.recipients.check_all(credential, paths)
     intake.check_quota(credential, len(people))
-    return _Checked(letter, author, (*letter.warnings, *warnings))
+    return _Checked(letter, author, tuple(warnings))
 
 
 async def _composed(
@@ -147,6 +163,8 @@ async def _composed(
         raw = await beside_the_loop(letter.weight, lambda: compose(letter, author, stamp))
     except Problem as problem:
         return problem
+    if letter.max_size is not None and len(raw) > letter.max_size:
+        return Problem(Kind.TOO_LARGE, f"the message is over {letter.max_size} octets; no more is taken here")
     fixed = Fixed(
         raw=raw if len(raw) <= LARGE else b"",
         author=author,
@@ -156,7 +174,8 @@ async def _composed(
         ledger=COMPOSED,
     )
     sender = letter.return_path or author
-    return Composed(Submission(sender, letter.addressees, raw, TRACE, letter.subject), public_id, fixed)
+    submission = Submission(sender, letter.addressees, raw, TRACE, letter.subject, warnings=checked.warnings)
+    return Composed(submission, public_id, fixed)
 
 
 def _fields(letter: Letter) -> list[HeaderField]:
@@ -168,4 +187,4 @@ def _sent(checked: _Checked | Problem, outcome: Acceptance | Problem) -> Sent | 
         return checked
     if isinstance(outcome, Problem):
         return outcome
-    return Sent(outcome, checked.author, (*checked.warnings, *outcome.warnings))
+    return Sent(outcome, checked.author, (*checked.letter.warnings, *outcome.warnings))

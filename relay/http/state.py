@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from starlette.requests import Request
@@ -11,6 +11,7 @@ from starlette.types import Scope
 
 from relay.errors import Kind, Problem
 from relay.http.dialects.dialect import Dialect
+from relay.http.filling import Filling
 from relay.http.requests import api_key
 from relay.management.desk import Desk
 from relay.metrics import Metrics
@@ -21,7 +22,9 @@ from relay.routing.limits import MemoryBudget
 from relay.routing.logins import origin
 from relay.routing.rates import Allowed, Rates, rate_of, refusal
 from relay.routing.senders import Credential
+from relay.store.queue import Queue
 from relay.store.store import Store
+from relay.values import Network
 
 SENDING = ("/api/v1/emails", "/sendex/api/v1/emails")  # native routes that count as sending; the others are management
 
@@ -52,7 +55,10 @@ MANAGING = "manage"
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Built by the application; frozen. `public_url`: how clients reach it, "" where nobody said."""
+    """Built by the application; frozen. `public_url`: how clients reach it, "" where nobody said.
+
+    `note` tells a lane that something of a queue is due at a moment.
+    """
 
     intake: Intake
     store: Store
@@ -64,10 +70,14 @@ class State:
     readiness: Callable[[], Readiness]
     measure: Callable[[], Awaitable[None]]
     held: Callable[[str], tuple[Kind, str] | None]
+    note: Callable[[Queue, int], None]
     metrics_for: Literal["loopback", "key", "none"]
     requests_per_minute: Mapping[str, int]  # by the name of a dialect
     management_requests_per_minute: int
     public_url: str = ""
+    trusted_proxies: Sequence[Network] = ()
+    cors_origins: Sequence[str] = ()
+    filling: Filling = field(default_factory=Filling)
 
     def authenticate(self, request: Request) -> Credential:
         """Whose request this is. The first time it is asked, the request counts towards the key's rate.

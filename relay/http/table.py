@@ -3,21 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
+
+from relay.errors import Kind
+from relay.http.dialects.dialect import Dialect
 
 Handle: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
 class Endpoint(NamedTuple):
-    """What answers one method of one path."""
+    """What answers one method of one path. `about`: what the reference is made of, where it is in there."""
 
     method: str
     path: str
     handle: Handle
+    about: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What documents an endpoint that is in no table of its own. `answer` is the JSON of its 200, if that is JSON.
+
+    `query`: what it takes; `is_tagged`: it comes with an ETag; `refuses`: besides what every route may; `failing`:
+    statuses with the body of a success.
+    """
+
+    summary: str
+    dialect: Dialect
+    answer: type[BaseModel] | None = None
+    media_type: str = "application/json"
+    query: type[BaseModel] | None = None
+    is_public: bool = False
+    is_tagged: bool = False
+    refuses: tuple[Kind, ...] = ()
+    failing: tuple[int, ...] = ()
 
 
 def routes_of(endpoints: Iterable[Endpoint]) -> list[Route]:

@@ -21,9 +21,9 @@ PURPOSE = "answer"
 
 
 def written(outcomes: Sequence[Outcome], sealer: Sealer) -> str:
-    """JSON; sealed where something was refused, for a refusal may name an address."""
+    """JSON; sealed where something was refused or warned of, for that may name an address."""
     text = json.dumps([_said(each) for each in outcomes])
-    if all(isinstance(each, Acceptance) for each in outcomes):
+    if all(isinstance(each, Acceptance) and not each.warnings for each in outcomes):
         return text
     return SEALED + base64.b64encode(sealer.seal_secret(text, PURPOSE)).decode("ascii")
 

@@ -80,35 +80,52 @@ def _fields(header: bytes) -> Iterator[HeaderField]:
 # -- mailboxes -------------------------------------------------------------------------------------------------------
 
 _CONTROL = re.compile(rb"[\0-\x08\x0a-\x1f\x7f]")
+_SEPARATOR = re.compile(rb"[,:;]")
 _LEXEME = re.compile(rb'\\.|["()\\]|[^"()\\]+', re.DOTALL)
 
 
-def only_mailbox(value: bytes) -> Address:
+def mailboxes(value: bytes, field: str) -> list[Address]:
+    """The addresses of a header field that names any number of mailboxes, in groups or not (RFC 5322 section 3.4).
+
+    As strict as `only_mailbox` about each. `field` is its name, for who reads what is wrong.
+    """
+    _, bare = _masked(value, field)
+    found: list[Address] = []
+    start = 0
+    for mark in _SEPARATOR.finditer(bare + b","):
+        each = value[start : mark.start()].strip(b" \t")
+        start = mark.end()
+        if each and mark[0] != b":":  # or it is the name of a group
+            found.append(only_mailbox(each, field))
+    return found
+
+
+def only_mailbox(value: bytes, field: str = "From") -> Address:
     """The address of a header field that must name exactly one mailbox (RFC 5322 section 3.4).
 
     Stricter than most parsers, for SES reads the same field by its own rules: what could be read in two ways is
     refused. Raises Problem(BAD_REQUEST) for none, several or a group, and what Address.parse raises.
     """
     if _CONTROL.search(value):
-        raise Problem(Kind.BAD_REQUEST, "From has a control character")
-    spoken, bare = _masked(value)
+        raise Problem(Kind.BAD_REQUEST, f"{field} has a control character")
+    spoken, bare = _masked(value, field)
     if b"," in bare or bare.count(b"<") > 1:
-        raise Problem(Kind.BAD_REQUEST, "From names several mailboxes; Amazon SES takes exactly one")
+        raise Problem(Kind.BAD_REQUEST, f"{field} names several mailboxes; Amazon SES takes exactly one")
     if b":" in bare or b";" in bare:
-        raise Problem(Kind.BAD_REQUEST, "From names a group; Amazon SES takes exactly one mailbox")
+        raise Problem(Kind.BAD_REQUEST, f"{field} names a group; Amazon SES takes exactly one mailbox")
     start, end = bare.find(b"<"), bare.find(b">")
     if start < 0 and end < 0:
-        return _address(spoken.strip(b" \t"))
+        return _address(spoken.strip(b" \t"), field)
     if not 0 <= start < end or bare.count(b">") > 1 or spoken[end + 1 :].strip(b" \t"):
-        raise Problem(Kind.BAD_REQUEST, "From is not of the form Name <name@domain>")
+        raise Problem(Kind.BAD_REQUEST, f"{field} is not of the form Name <name@domain>")
     # The original: a quoted local part stands between the brackets.
     inside = value[start + 1 : end].strip(b" \t")
     if b"@" in bare[:start] and spoken[:start].strip(b" \t").lower() != inside.lower():
-        raise Problem(Kind.BAD_REQUEST, "From has one address as the name of another; put the name in quotes")
-    return _address(inside)
+        raise Problem(Kind.BAD_REQUEST, f"{field} has one address as the name of another; put the name in quotes")
+    return _address(inside, field)
 
 
-def _masked(value: bytes) -> tuple[bytes, bytes]:
+def _masked(value: bytes, field: str) -> tuple[bytes, bytes]:
     """The value with its comments, which may nest, as spaces; and that with its quoted strings as letters, too.
 
     Every place stays the same. Raises Problem(BAD_REQUEST) where a comment or a quoted string does not end.
@@ -123,21 +140,21 @@ def _masked(value: bytes) -> tuple[bytes, bytes]:
         elif lexeme == b"(" and not is_quoted:
             depth += 1
         elif lexeme[:1] in (b")", b"\\") and not is_quoted and not depth:
-            raise Problem(Kind.BAD_REQUEST, "From has a parenthesis or a backslash out of place")
+            raise Problem(Kind.BAD_REQUEST, f"{field} has a parenthesis or a backslash out of place")
         spoken.append(b" " * len(lexeme) if depth else lexeme)
         bare.append(b"q" * len(lexeme) if is_quoted or was_quoted else spoken[-1])
         if lexeme == b")" and depth:
             depth -= 1
     if depth or is_quoted:
-        raise Problem(Kind.BAD_REQUEST, "From has a quote or a parenthesis that is never closed")
+        raise Problem(Kind.BAD_REQUEST, f"{field} has a quote or a parenthesis that is never closed")
     return b"".join(spoken), b"".join(bare)
 
 
-def _address(octets: bytes) -> Address:
+def _address(octets: bytes, field: str) -> Address:
     if not octets:
-        raise Problem(Kind.BAD_REQUEST, "From has no address")
+        raise Problem(Kind.BAD_REQUEST, f"{field} has no address")
     if b"=?" in octets:
-        raise Problem(Kind.BAD_REQUEST, "From has an encoded word in its address; only the name may be encoded")
+        raise Problem(Kind.BAD_REQUEST, f"{field} has an encoded word in its address; only the name may be encoded")
     try:
         text = octets.decode("utf-8")
     except UnicodeDecodeError as exc:

@@ -22,7 +22,7 @@ from relay.routing.fixups import Fixed, fix_up, stamp
 from relay.routing.idempotency import MESSAGE, Claim, Idempotency, with_envelope
 from relay.routing.large import cut, fix_large
 from relay.routing.limits import LARGE
-from relay.routing.preparing import Preparing
+from relay.routing.preparing import Preparing, warnings_of
 from relay.routing.quota import Quota
 from relay.routing.recipients import Recipients
 from relay.routing.sender_rules import envelope
@@ -107,21 +107,23 @@ class Intake:
 
     # -- messages ----------------------------------------------------------------------------------------------------
 
-    async def accept(self, credential: Credential, submission: Submission, public_id: str = "") -> Acceptance:
+    async def accept(
+        self, credential: Credential, submission: Submission, public_id: str = "", claim: Claim | None = None
+    ) -> Acceptance:
         """Make a submission durable, or refuse it with a Problem. Its recipients have passed their checks.
 
-        One that repeats another, by its idempotency key, is answered as that was. Cancelling the caller after the
-        commit began does not undo it: the message is sent all the same.
+        One that repeats another, by its idempotency key, is answered as that was; a `claim` that the edge has goes
+        before that, and is ours from here on. Cancelling the caller after the commit began does not undo it: the
+        message is sent all the same.
         """
-        credential = self.senders.current(credential)
-        public_id = public_id or new_public_id()
-        fixed, pieces = await self._fixed(credential, submission, public_id)
-        claim: Claim | None = None
-        if key := fixed.options.idempotency_key:
-            claim = await self.once.claim(credential.tenant_id, MESSAGE, with_envelope(key, submission))
-            if claim.answer is not None:
-                return _only(self.repeated(claim.answer))
         try:
+            credential = self.senders.current(credential)
+            public_id = public_id or new_public_id()
+            fixed, pieces = await self._fixed(credential, submission, public_id)
+            if claim is None and (key := fixed.options.idempotency_key):
+                claim = await self.once.claim(credential.tenant_id, MESSAGE, with_envelope(key, submission))
+                if claim.answer is not None:
+                    return _only(self.repeated(claim.answer))
             prepared = await self._preparing.prepare(credential, submission, fixed, pieces, public_id)
         except BaseException:
             if claim is not None:  # a refusal frees the key
@@ -156,10 +158,24 @@ class Intake:
             raise
         return await self._commits.commit(prepared, claim)
 
-    def rehearse(self, credential: Credential, composed: Composed) -> None:
-        """Every check of `accept_composed` but the last one, of the disk. Nothing is written, or counted."""
-        self._preparing.check(self.senders.current(credential), composed.fixed, len(composed.submission.raw))
-        self.check_quota(credential, len(composed.submission.recipients))
+    async def rehearse(self, credential: Credential, submission: Submission) -> Acceptance:
+        """Every check of `accept`, and nothing written or counted: what would be answered, but for the moments."""
+        public_id = new_public_id()
+        fixed, pieces = await self._fixed(self.senders.current(credential), submission, public_id)
+        return self._rehearsed(credential, submission, fixed, sum(map(len, pieces)), public_id)
+
+    def rehearse_composed(self, credential: Credential, composed: Composed) -> Acceptance:
+        """The same for one of `accept_composed`."""
+        submission = composed.submission
+        return self._rehearsed(credential, submission, composed.fixed, len(submission.raw), composed.public_id)
+
+    def _rehearsed(
+        self, credential: Credential, submission: Submission, fixed: Fixed, size: int, public_id: str
+    ) -> Acceptance:
+        _, route = self._preparing.check(self.senders.current(credential), fixed, size)
+        self.check_quota(credential, len(submission.recipients))
+        warnings = (*submission.warnings, *warnings_of(route))
+        return Acceptance(public_id, fixed.message_id, 0, route.mode, warnings=warnings)
 
     def repeated(self, answer: str) -> list[Outcome]:
         """What a request is answered that was answered before."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from relay.errors import Kind, Problem
 
@@ -96,6 +96,11 @@ class Gate:
         finally:
             self._inside -= octets
             self._left.set()
+
+
+async def together(works: Sequence[Coroutine[Any, Any, Answer]]) -> list[Answer]:
+    """Do all side by side; one alone needs no task, which costs more than most of what is done so."""
+    return [await works[0]] if len(works) == 1 else await asyncio.gather(*works)
 
 
 async def beside_the_loop(size: int, work: Callable[[], Answer]) -> Answer:

@@ -1,10 +1,10 @@
-"""Reads the options in a message's own header: X-Relay-Tag and its like, which are for us, not for the recipient."""
+"""The rules for how a message may ask to be handled; and what its own header asks, by X-Relay-Tag and its like."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,44 +18,87 @@ MAX_ENTRIES = 50
 MAX_NAME = 64  # characters
 MAX_VALUE = 500
 AHEAD = timedelta(days=30)
+TOO_MUCH = f"is over {MAX_METADATA >> 10} KB"
+NO_TEXTS = 'takes a JSON object of texts, such as {"order": "4711"}; numbers go in quotes'
 
-_TAG = re.compile(rb"[A-Za-z0-9_.-]{1,64}")  # what SES takes as the value of a tag (SES fact 1.6)
+TAG = r"[A-Za-z0-9_.-]{1,64}"  # what SES takes as the value of a tag (SES fact 1.6)
+
+_TAG = re.compile(TAG)
 _KEY = re.compile(rb"[!-~]([ -~]{0,254}[!-~])?")
 _SECONDS = re.compile(rb"\d{1,12}")
-_RFC3339 = re.compile(rb"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)")  # its section 5.6
+_RFC3339 = re.compile(  # its section 5.6
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII
+)
 _UNSTORABLE = re.compile(r"[\0-\x1f\x7f\ud800-\udfff]")
 _SWITCH = {b"true": True, b"yes": True, b"false": False, b"no": False}
 
 
-class _Wrong(Exception):
-    """What a field should be, for whoever wrote it."""
+class Wrong(ValueError):
+    """What a value should be, for whoever wrote it."""
+
+
+# -- the rules, whichever way an option comes ------------------------------------------------------------------------
+
+
+def tag(text: str) -> str:
+    """Raises Wrong."""
+    if not _TAG.fullmatch(text):
+        raise Wrong("takes 1 to 64 letters (a-z), digits, dots, hyphens and underscores")
+    return text
+
+
+def metadata(entries: Sequence[tuple[str, Any]]) -> tuple[tuple[str, str], ...]:
+    """The entries of a JSON object. Raises Wrong."""
+    if not all(isinstance(text, str) for _, text in entries):
+        raise Wrong(NO_TEXTS)
+    if len(entries) > MAX_ENTRIES:
+        raise Wrong(f"has {len(entries)} entries; it takes {MAX_ENTRIES}")
+    if len({name for name, _ in entries}) < len(entries):
+        raise Wrong("has a name twice")
+    for name, text in entries:
+        if not 0 < len(name) <= MAX_NAME or len(text) > MAX_VALUE:
+            raise Wrong(f"takes names of 1 to {MAX_NAME} characters and values of at most {MAX_VALUE}")
+        if _UNSTORABLE.search(name + text):
+            raise Wrong("has a control character or half of a surrogate pair")
+    if sum(len((name + text).encode()) for name, text in entries) > MAX_METADATA:
+        raise Wrong(TOO_MUCH)
+    return tuple(entries)
+
+
+def moment(text: str) -> int:
+    """RFC 3339, as milliseconds since 1970. Raises Wrong."""
+    if match := _RFC3339.fullmatch(text):
+        day, time, fraction, zone = match.groups("")
+        try:
+            return moment_ms(datetime.fromisoformat(f"{day}T{time}{fraction[:7]}{zone.upper()}"))
+        except ValueError:
+            pass  # no such day or hour
+    raise Wrong("takes a moment such as 2030-01-31T09:00:00Z")
+
+
+def require_soon(send_at: int, now: int) -> None:
+    """Both in milliseconds since 1970. Raises Wrong."""
+    if send_at > now + milliseconds(AHEAD):
+        raise Wrong(f"is more than {AHEAD.days} days ahead")
+
+
+# -- fields of a header ----------------------------------------------------------------------------------------------
 
 
 def _tag(value: bytes) -> str:
-    if not _TAG.fullmatch(value):
-        raise _Wrong("takes 1 to 64 letters (a-z), digits, dots, hyphens and underscores")
-    return value.decode("ascii")
+    return tag(value.decode("latin-1"))
 
 
 def _metadata(value: bytes) -> tuple[tuple[str, str], ...]:
     if len(value) > MAX_METADATA:
-        raise _Wrong(f"is over {MAX_METADATA >> 10} KB")
+        raise Wrong(TOO_MUCH)
     try:
         found = json.loads(value.decode("utf-8"), object_pairs_hook=_Pairs)
     except (ValueError, RecursionError) as exc:  # the former for what is not UTF-8, too
-        raise _Wrong('is not JSON: write an object such as {"order": "4711"}, in ASCII or UTF-8, not encoded') from exc
-    if not isinstance(found, _Pairs) or not all(isinstance(text, str) for _, text in found):
-        raise _Wrong('takes a JSON object of texts, such as {"order": "4711"}; numbers go in quotes')
-    if len(found) > MAX_ENTRIES:
-        raise _Wrong(f"has {len(found)} entries; it takes {MAX_ENTRIES}")
-    if len({name for name, _ in found}) < len(found):
-        raise _Wrong("has a name twice")
-    for name, text in found:
-        if not 0 < len(name) <= MAX_NAME or len(text) > MAX_VALUE:
-            raise _Wrong(f"takes names of 1 to {MAX_NAME} characters and values of at most {MAX_VALUE}")
-        if _UNSTORABLE.search(name + text):
-            raise _Wrong("has a control character or half of a surrogate pair")
-    return tuple(found)
+        raise Wrong('is not JSON: write an object such as {"order": "4711"}, in ASCII or UTF-8, not encoded') from exc
+    if not isinstance(found, _Pairs):
+        raise Wrong(NO_TEXTS)
+    return metadata(found)
 
 
 class _Pairs(list[tuple[str, Any]]):
@@ -66,31 +109,28 @@ def _stream(value: bytes) -> Stream:
     try:
         return Stream(value.decode("ascii").lower())
     except ValueError as exc:
-        raise _Wrong(f"takes one of {', '.join(stream.value for stream in Stream)}") from exc
+        raise Wrong(f"takes one of {', '.join(stream.value for stream in Stream)}") from exc
 
 
 def _key(value: bytes) -> str:
     if not _KEY.fullmatch(value):
-        raise _Wrong("takes 1 to 256 printable ASCII characters")
+        raise Wrong("takes 1 to 256 printable ASCII characters")
     return value.decode("ascii")
 
 
 def _switch(value: bytes) -> bool:
     if (found := _SWITCH.get(value.lower())) is None:
-        raise _Wrong("takes true or false")
+        raise Wrong("takes true or false")
     return found
 
 
 def _moment(value: bytes) -> int:
     if _SECONDS.fullmatch(value):
         return int(value) * 1000
-    if match := _RFC3339.fullmatch(value):
-        day, time, fraction, zone = (part.decode("ascii") for part in match.groups(b""))
-        try:
-            return moment_ms(datetime.fromisoformat(f"{day}T{time}{fraction[:7]}{zone.upper()}"))
-        except ValueError:
-            pass  # no such day or hour
-    raise _Wrong("takes a moment such as 2030-01-31T09:00:00Z, or seconds since 1970")
+    try:
+        return moment(value.decode("latin-1"))
+    except Wrong as wrong:
+        raise Wrong(f"{wrong}, or seconds since 1970") from None
 
 
 _READERS: dict[str, tuple[str, Callable[[bytes], Any]]] = {
@@ -126,12 +166,15 @@ def read(fields: Iterable[HeaderField], now: datetime) -> Options:
             continue
         try:
             found[option] = reader(each.value)
-        except _Wrong as wrong:
+        except Wrong as wrong:
             found[option] = None
             faults[each.name] = str(wrong)
     send_at = found.get("send_at")
-    if send_at is not None and send_at > moment_ms(now) + milliseconds(AHEAD):
-        faults.setdefault("x-relay-send-at", f"is more than {AHEAD.days} days ahead")
+    if send_at is not None:
+        try:
+            require_soon(send_at, moment_ms(now))
+        except Wrong as wrong:
+            faults.setdefault("x-relay-send-at", str(wrong))
     if faults:
         raise Problem(Kind.BAD_REQUEST, faults=tuple(Fault(*each) for each in faults.items()))
     return Options(**found)

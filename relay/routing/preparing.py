@@ -106,8 +106,9 @@ class Preparing:
             options=fixed.options,
             is_capped=cap_of(credential.key) is not None,
         )
-        warnings = route.warnings if route.mode is Mode.SHARED else ()
-        acceptance = Acceptance(public_id, fixed.message_id, accepted_at, route.mode, warnings=warnings)
+        acceptance = Acceptance(
+            public_id, fixed.message_id, accepted_at, route.mode, warnings=(*submission.warnings, *warnings_of(route))
+        )
         return Prepared(new, fixed, reserved, acceptance)
 
     def _keep_until(self, route: SenderDomain, tenant: Tenant, accepted_at: int) -> int | None:
@@ -132,6 +133,11 @@ class Preparing:
         return [
             NewDelivery(self._ids.next(), tuple(hashed[start : start + size])) for start in range(0, len(hashed), size)
         ]
+
+
+def warnings_of(route: SenderDomain) -> tuple[str, ...]:
+    """What its sender is told that does not stop the mail: a customer's own account is the customer's to look after."""
+    return route.warnings if route.mode is Mode.SHARED else ()
 
 
 @lru_cache(maxsize=64)

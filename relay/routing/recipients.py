@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from relay.errors import Fault, Kind, Problem
 from relay.message import Address
 from relay.routing.devices import check_recipient
+from relay.routing.limits import together
 from relay.routing.mx import MxCheck
 from relay.routing.senders import Credential
 from relay.store.store import Store
@@ -36,22 +36,24 @@ class Recipients:
             )
         return await self._mx.check(address.domain, credential.tenant.settings.mx_policy)
 
+    async def _checked(self, credential: Credential, address: Address) -> str | Problem | None:
+        try:
+            return await self.check(credential, address)
+        except Problem as problem:
+            return problem
+
     async def check_all(self, credential: Credential, addresses: Sequence[tuple[str, Address]]) -> list[str]:
         """Check many, each with its path in the request; returns warnings.
 
         Raises the first one's Problem with the faults of all: nothing is queued then.
         """
-        results = await asyncio.gather(
-            *(self.check(credential, address) for _, address in addresses), return_exceptions=True
-        )
+        results = await together([self._checked(credential, address) for _, address in addresses])
         faults: list[Fault] = []
         first: Problem | None = None
         for (path, _), result in zip(addresses, results, strict=True):
             if isinstance(result, Problem):
                 first = first or result
                 faults.append(Fault(path, result.detail))
-            elif isinstance(result, BaseException):
-                raise result
         if first is not None:
             detail = first.detail if len(faults) == 1 else ""
             raise Problem(first.kind, detail, faults=tuple(faults), retry_after=first.retry_after)

@@ -93,10 +93,10 @@ def _approval(tenant: Tenant) -> str:
 
 
 def missing(domain: SenderDomain) -> tuple[str, str]:
-    """The first thing that keeps a domain from being verified: the name of the check, and what it says."""
+    """The first thing that keeps a domain from being verified: the purpose of the check, and what it says."""
     for check in domain.checks:
         if check.get("is_required") and check.get("status") != "found":
-            return str(check.get("name")), str(check.get("said"))
+            return str(check.get("purpose")), str(check.get("said"))
     return "", "it has not been looked at yet; `relay domain dns` lists what to publish"
 
 

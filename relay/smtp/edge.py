@@ -15,6 +15,7 @@ from relay.config import Settings, Tls
 from relay.declared import SenderRule, TlsVersion
 from relay.errors import Kind, Problem
 from relay.metrics import Metrics
+from relay.routing.admission import Admission, Crowded
 from relay.routing.disk import Disk
 from relay.routing.door import Door
 from relay.routing.intake import Intake
@@ -22,7 +23,6 @@ from relay.routing.limits import MemoryBudget
 from relay.routing.senders import Credential
 from relay.routing.trust import Trust
 from relay.smtp import descriptors
-from relay.smtp.admission import Admission
 from relay.smtp.patience import Patience
 from relay.smtp.record import FailureLog
 from relay.smtp.replies import Reply
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 WATCH_EVERY = 1.0  # seconds: how exact deadlines are
 PASSED_OVER = 4  # clients whose refused messages are read to their end at the same time
+TOO_MANY = {Crowded.TOO_MANY: Reply.TOO_MANY, Crowded.TOO_MANY_OF_YOURS: Reply.TOO_MANY_OF_YOURS}
 NEARLY = 0.75  # of the message memory: beyond it clients that keep some without sending are let go sooner
 
 
@@ -76,8 +77,10 @@ class Edge:
 
     def admit(self, client: str, *, is_trusted: bool) -> Reply | None:
         """Count a connection. What to tell one that cannot stay."""
-        reply = self.admission.enter(client, is_trusted=is_trusted)
-        return Reply.SHUTTING_DOWN if self.is_stopping else reply
+        crowded = self.admission.enter(client, is_trusted=is_trusted)
+        if self.is_stopping:
+            return Reply.SHUTTING_DOWN
+        return None if crowded is None else TOO_MANY[crowded]
 
     async def watch(self) -> None:
         """For ever: let go of clients that take too long, sooner when there is little room for others."""

@@ -1,4 +1,4 @@
-"""What is shown of the queue: one message with its deliveries and recipients, listings, depths. Reads only."""
+"""What is shown of the queue: messages with their deliveries and recipients, their content, depths. Reads only."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from relay.message import Stream
 from relay.store.queue import Queue
 from relay.store.schema import contents, deliveries, messages, recipients
 from relay.store.settling import FINAL_STATES
+
+# A message's state in one word is that of its deliveries which comes first here: the one most in need of a look.
+STATES = ("held", "unknown", "sending", "queued", "failed", "cancelled", "sent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,9 @@ class DeliveryView:
 
 @dataclass(frozen=True, slots=True)
 class MessageView:
-    """One message as an operator or its sender may see it."""
+    """One message as an operator or its sender may see it. `id` is that of its row."""
 
+    id: int
     public_id: str
     protocol: str
     domain: str
@@ -74,9 +78,8 @@ class MessageView:
 
     @property
     def state(self) -> str:
-        """The state of its deliveries in one word: of those still open the one most in need of a look."""
-        order = ("held", "unknown", "sending", "queued", "failed", "cancelled", "sent")
-        return min((each.state for each in self.deliveries), key=order.index)
+        """The state of its deliveries in one word."""
+        return min((each.state for each in self.deliveries), key=STATES.index)
 
     @property
     def scheduled_at(self) -> int | None:
@@ -91,21 +94,11 @@ def message(db: Connection, public_id: str, tenant_id: int | None = None) -> Mes
     which = select(messages).where(messages.c.public_id == public_id)
     if tenant_id is not None:
         which = which.where(messages.c.tenant_id == tenant_id)
-    return next(iter(_views(db, which)), None)
+    return next(iter(views(db, which)), None)
 
 
-def page(db: Connection, *, state: str | None, domain: str | None, limit: int) -> list[MessageView]:
-    """The newest messages, of one delivery state or domain if named."""
-    which = select(messages).order_by(messages.c.id.desc()).limit(limit)
-    if domain:
-        which = which.where(messages.c.domain == domain)
-    if state:
-        having = select(deliveries.c.message_id).where(deliveries.c.state == state)
-        which = which.where(messages.c.id.in_(having))
-    return _views(db, which)
-
-
-def _views(db: Connection, which: Select[Any]) -> list[MessageView]:
+def views(db: Connection, which: Select[Any]) -> list[MessageView]:
+    """The messages that `which` finds, in its order."""
     found = db.execute(which).all()
     rows = db.execute(
         select(deliveries).where(deliveries.c.message_id.in_([each.id for each in found])).order_by(deliveries.c.id)
@@ -121,6 +114,7 @@ def _views(db: Connection, which: Select[Any]) -> list[MessageView]:
         parts[row.message_id].append(_delivery(row, people[row.id]))
     return [
         MessageView(
+            id=each.id,
             public_id=each.public_id,
             protocol=each.protocol,
             domain=each.domain,
@@ -203,6 +197,12 @@ def waiting(db: Connection) -> dict[Queue, int]:
     while (row := db.execute(_next_queue, at).one_or_none()) is not None:
         found[row.domain, Stream(row.stream)] = row.due_at
         at = {"domain": row.domain, "stream": row.stream}
+    return found
+
+
+def wrapped_key(db: Connection, message_id: int) -> bytes | None:
+    """What opens a message's content; None where it was destroyed."""
+    found: bytes | None = db.scalar(select(messages.c.wrapped_key).where(messages.c.id == message_id))
     return found
 
 

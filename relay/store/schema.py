@@ -358,6 +358,10 @@ contents = Table(
     Column("sealed", LargeBinary, nullable=False),
 )
 
+# The conditions of partial indexes. SQLite uses one only for a query that repeats its condition, word by word.
+WAITING = text("state IN ('sending', 'unknown', 'held')")
+UNSENT = text("state IN ('failed', 'cancelled')")
+
 deliveries = Table(
     "deliveries",
     metadata,
@@ -401,8 +405,15 @@ deliveries = Table(
         "ix_deliveries_waiting",
         "state",
         "due_at",
-        sqlite_where=text("state IN ('sending', 'unknown', 'held')"),
-        postgresql_where=text("state IN ('sending', 'unknown', 'held')"),
+        sqlite_where=WAITING,
+        postgresql_where=WAITING,
+    ),
+    Index(
+        "ix_deliveries_unsent",
+        "state",
+        "message_id",
+        sqlite_where=UNSENT,
+        postgresql_where=UNSENT,
     ),
 )
 

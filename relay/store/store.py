@@ -16,11 +16,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from relay import log
 from relay.errors import Kind, Problem
 from relay.sealing import MasterKey, Sealer
-from relay.store import database, idempotency, suppressions
+from relay.store import database, idempotency, suppressions, templates
 from relay.store.directory.installation import establish
 from relay.store.idempotency import HotAnswers
 from relay.store.listing import count_parts, sealed_part
 from relay.store.suppressions import HotSuppressions, Suppression
+from relay.store.templates import HotTemplates
 from relay.store.writer import Item, Rank, Result, TaskWriter, ThreadWriter, Write, Writer
 
 Answer = TypeVar("Answer")
@@ -35,7 +36,7 @@ class Store:
         writer: Writer,
         engine: AsyncEngine,
         reading: Engine | None,
-        hot: tuple[HotSuppressions, HotAnswers] | None,
+        hot: tuple[HotSuppressions, HotAnswers, HotTemplates] | None,
         sealer: Sealer,
     ) -> None:
         self._writer = writer
@@ -117,6 +118,12 @@ class Store:
             return await self.read(lambda db: idempotency.find(db, tenant_id, route, key))
         return self._hot[1].find(tenant_id, route, key)
 
+    async def latest_template(self, tenant_id: int, name: str) -> tuple[int, int] | None:
+        """The id of a template, and the number of its newest version: asked each time, so that changes hold at once."""
+        if self._hot is None:
+            return await self.read(lambda db: templates.latest(db, tenant_id, name))
+        return self._hot[2].latest(tenant_id, name)
+
     async def content(self, message_id: int, wrapped_key: bytes) -> bytes:
         """A message's content in clear. Raises SealingError if it is damaged or gone."""
         return b"".join([part async for part in self.content_parts(message_id, wrapped_key)])
@@ -174,7 +181,7 @@ async def open_store(url: URL, master: MasterKey) -> AsyncIterator[Store]:
         engine = database.listing_engine(url)
         stack.push_async_callback(engine.dispose)
         writer: ThreadWriter | TaskWriter
-        hot: tuple[HotSuppressions, HotAnswers] | None = None
+        hot: tuple[HotSuppressions, HotAnswers, HotTemplates] | None = None
         reading: Engine | None = None
         if database.is_sqlite(url):
             stack.enter_context(database.sole_owner(database.sqlite_path(url)))
@@ -184,7 +191,7 @@ async def open_store(url: URL, master: MasterKey) -> AsyncIterator[Store]:
                 sealer = establish(db, master)
             reading = database.reading_engine(url)
             stack.callback(reading.dispose)
-            hot = HotSuppressions(reading), HotAnswers(reading)
+            hot = HotSuppressions(reading), HotAnswers(reading), HotTemplates(reading)
             for each in hot:
                 stack.callback(each.close)
             writer = ThreadWriter(writing)

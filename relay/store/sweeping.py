@@ -12,7 +12,7 @@ from relay.errors import Kind
 from relay.message import Stream
 from relay.store.clock import clock, milliseconds
 from relay.store.queue import Queue
-from relay.store.schema import contents, deliveries, messages
+from relay.store.schema import WAITING, contents, deliveries, messages
 from relay.store.settling import destroy, finish
 
 SLICE = 500  # rows a sweep moves in one transaction, so that nobody waits long behind it
@@ -64,7 +64,7 @@ def recover(db: Connection, items: Sequence[bool]) -> Sequence[int]:
 
 
 def _expire_attempts(db: Connection, now: int, is_alone: bool) -> int:
-    over = deliveries.c.state == "sending"
+    over = and_(WAITING, deliveries.c.state == "sending")
     if not is_alone:
         over = and_(over, deliveries.c.due_at <= now)
     return len(
@@ -107,7 +107,7 @@ def _sweep_waiting(db: Connection, policy: RetryPolicy, queues: Sequence[Queue],
         _expire_attempts(db, now, is_alone=False)
     rows = db.execute(
         select(deliveries)
-        .where(deliveries.c.state.in_(("unknown", "held")), deliveries.c.due_at <= now)
+        .where(WAITING, deliveries.c.state.in_(("unknown", "held")), deliveries.c.due_at <= now)
         .order_by(deliveries.c.id)
         .limit(SLICE)
     ).all()

@@ -16,10 +16,11 @@ from relay.sandbox.accounts import Account
 from relay.sandbox.faults import read_script
 from relay.sandbox.server import Running
 from relay.sandbox.server import running as running_sandbox
-from relay.store import listing
+from relay.store import searching
 from relay.store.directory import accounts, domains, tenants
 from relay.store.directory.audit import FILE, Actor
 from relay.store.listing import MessageView
+from relay.store.searching import Wanted
 from tests.support import relay_settings
 
 NAME = "moving.example"
@@ -54,7 +55,7 @@ def post(server: Server) -> None:
 
 
 async def message(server: Server) -> MessageView | None:
-    found = await server._core.store.read(lambda db: listing.page(db, state=None, domain=NAME, limit=1))
+    found = await server._core.store.read(lambda db: searching.newest(db, Wanted(domain=NAME), 1))
     return found[0] if found else None
 
 

@@ -95,6 +95,11 @@ class Managed:
         assert self.ask("POST", "/suppressions", {"address": address, "tenant": "acme"}).status == 201
         return address
 
+    def template(self, **fields: Any) -> str:
+        body = {"name": self.name("template"), "subject": "Hi", "text": "Hello", "tenant": "acme"}
+        name: str = self.made("/templates", body | fields)["name"]
+        return name
+
     def audited(self, target: str) -> list[Entry]:
         """What was written down about it, the newest first."""
         return with_database(
@@ -123,7 +128,11 @@ def managing(folder: Path, kind: str = "sqlite") -> Iterator[Managed]:
     """`kind`: of the database, one of DATABASES."""
     overrides = {
         "plans": PLANS,
-        "http": {"management_requests_per_minute": 100_000},
+        "http": {
+            "management_requests_per_minute": 100_000,
+            "requests_per_minute": 100_000,
+            "dialect_requests_per_minute": dict.fromkeys(("sendfleet", "mailerlogic", "sendmux"), 100_000),
+        },
     }
     with running_sts() as sts, DnsServer() as dns:
         aws = {

@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from relay.http.fields import LONGEST_NAME
 from tests.support import World, wait_for
 
 PATH = "/api/v1/emails"
@@ -259,8 +260,8 @@ def unfolded(value: str) -> str:
 @example(subject=INJECTED, name="a", filename="a")
 @example(subject="a", name=INJECTED, filename="a")
 @example(subject="a", name="a", filename=INJECTED)
-@example(subject="a" * 998, name="n" * 998, filename="f" * 255)
-@example(subject="ü" * 998, name="ü" * 900, filename="ü" * 255)
+@example(subject="a" * 998, name="n" * LONGEST_NAME, filename="f" * 255)
+@example(subject="ü" * 998, name="ü" * LONGEST_NAME, filename="ü" * 255)
 @example(subject=" ", name=" ", filename=" ")
 @example(subject="a", name='"', filename='"')
 @example(subject="a", name="\\", filename="\\")
@@ -287,18 +288,17 @@ def test_nothing_gets_into_a_header(world: World, subject: str, name: str, filen
     found = email.message_from_bytes(raw)
     assert sorted(field.lower() for field in found) == FIELDS
     assert unfolded(found["Subject"]) == subject
-    assert subject.isascii() or unfolded(found["X-Own"]) == subject[:500]
+    assert subject.isascii() or unfolded(found["X-Own"]).strip() == subject[:500].strip()
     shown, address = parseaddr(found["From"].replace("\r\n", ""))
-    assert (unfolded(shown), address) == (name, "news@shared.example")
+    assert (unfolded(shown), address) == (name.strip(), "news@shared.example")
     text, attachment = found.get_payload()
     assert sorted(field.lower() for field in text) == ["content-transfer-encoding", "content-type"]
     assert sorted(field.lower() for field in attachment) == [
         "content-disposition",
         "content-transfer-encoding",
         "content-type",
-        "mime-version",
     ]
-    assert (attachment.get_payload(decode=True), attachment.get_filename()) == (b"x", filename.strip())
+    assert (attachment.get_payload(decode=True), attachment.get_filename() or "") == (b"x", filename.strip())
 
 
 # -- our own faults --------------------------------------------------------------------------------------------------

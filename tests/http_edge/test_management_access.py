@@ -14,7 +14,7 @@ from relay.http.management.rules import Also
 from tests.http_edge.managed import DATABASES, ROOT, Managed, managing
 from tests.support import wait_for
 
-PAGE = (Path(__file__).parent.parent.parent / "docs" / "api.md").read_text("utf-8")
+PAGE = (Path(__file__).parent.parent.parent / "docs" / "management.md").read_text("utf-8")
 ALSO = {
     Also.NOTHING: "",
     Also.WHOLE: "a key for all domains",
@@ -79,11 +79,27 @@ ASKED: dict[str, Callable[[Managed], Request]] = {
     "POST /suppressions": lambda m: ("/suppressions", {"address": f"{m.name('new')}@one.test"}),
     "GET /suppressions/{address}": lambda m: (f"/suppressions/{m.suppression()}", None),
     "DELETE /suppressions/{address}": lambda m: (f"/suppressions/{m.suppression()}", None),
+    "GET /templates": lambda m: ("/templates", None),
+    "POST /templates": lambda m: ("/templates", {"name": m.name("new"), "subject": "s", "text": "t"}),
+    "POST /templates/validate": lambda m: ("/templates/validate", {"subject": "s", "text": "t"}),
+    "GET /templates/{name}": lambda m: (f"/templates/{m.template()}", None),
+    "PATCH /templates/{name}": lambda m: (f"/templates/{m.template()}", {"subject": "another"}),
+    "DELETE /templates/{name}": lambda m: (f"/templates/{m.template()}", None),
+    "GET /templates/{name}/versions": lambda m: (f"/templates/{m.template()}/versions", None),
+    "POST /templates/{name}/preview": lambda m: (f"/templates/{m.template()}/preview", None),
     "GET /stats": lambda m: ("/stats", None),
     "GET /smtp-failures": lambda m: ("/smtp-failures", None),
 }
-# One list per tenant: the operator says whose, where others have no choice.
-ONE_LIST = {"GET /suppressions/{address}", "DELETE /suppressions/{address}"}
+# One list per tenant, and names of its own: the operator says whose, where others have no choice.
+ONE_LIST = {
+    "GET /suppressions/{address}",
+    "DELETE /suppressions/{address}",
+    "GET /templates/{name}",
+    "PATCH /templates/{name}",
+    "DELETE /templates/{name}",
+    "GET /templates/{name}/versions",
+    "POST /templates/{name}/preview",
+}
 # A key for scoped.example makes no key for every domain, and registers no other domain.
 BEYOND_SCOPE = {"POST /keys", "POST /domains"}
 
@@ -153,6 +169,7 @@ ABSENT = {
     "/domains/acme.example": "/domains/nowhere.example",
     "/suppressions/": "/suppressions/nobody@one.test",
     "/keys/": f"/keys/{0:024x}",
+    "/templates/": "/templates/nowhere",
 }
 
 

@@ -231,9 +231,11 @@ def test_a_day_later_a_key_is_forgotten(tmp_path: Path) -> None:
         assert id_of(send(world, key, "day@twice.test")) != id_of(first)
 
 
-def test_over_http_a_key_in_the_message_counts_as_well(world: World) -> None:
+def test_over_http_a_key_is_a_header_of_the_request_and_not_of_the_message(world: World) -> None:
     body = {"from": "app@shared.example", "to": "http@twice.test", "subject": "s", "text": "t"}
-    twice = [world.call("POST", "/api/v1/emails", {**body, "headers": {"Idempotency-Key": "k"}}) for _ in range(2)]
+    refused = world.call("POST", "/api/v1/emails", {**body, "headers": {"Idempotency-Key": "k"}})
+    assert (refused.status, refused.json["param"]) == (400, "headers.Idempotency-Key")
+    twice = [world.call("POST", "/api/v1/emails", body, Idempotency_Key="k") for _ in range(2)]
     assert [each.status for each in twice] == [202, 202]
     assert twice[0].json == twice[1].json
     world.sent_to("http@twice.test")

@@ -88,9 +88,10 @@ class Machine:
     def by_hand(self, pick: int) -> None:
         ids = self.db.scalars(select(schema.messages.c.public_id).order_by(schema.messages.c.id)).all()
         if ids:
-            to = (State.QUEUED, State.CANCELLED, State.HELD)[pick % 3]
+            to = (State.QUEUED, State.CANCELLED, State.HELD, State.QUEUED)[pick % 4]
+            due_at = now_ms() + pick * 1000 - 20_000 if pick % 4 == 3 else None
             try:
-                hand.move_by_hand(self.db, [hand.ByHand(ids[pick % len(ids)], to)])
+                hand.move_by_hand(self.db, [hand.ByHand(ids[pick % len(ids)], to, due_at)])
             except Problem as problem:
                 assert problem.kind is Kind.CONFLICT
 
@@ -100,6 +101,7 @@ class Machine:
             state = State(row.state)
             before, attempts = self.seen.get(row.id, (state, row.attempts))
             assert row.attempts >= attempts
+            assert row.due_at is None or row.first_due_at <= row.due_at
             # One action may take two steps (recover, then sweep): what is final never moves.
             assert before is state or before in MOVES
             self.seen[row.id] = (state, row.attempts)

@@ -64,7 +64,7 @@ class Single:
     success: int
     read: Callable[[dict[str, Any], Address | None], Letter]
     accepted: Callable[[Letter, Sent, Asked], Response]
-    rehearsed: Callable[[Letter, Address, Sequence[str], Asked], Response] | None = None
+    rehearsed: Callable[[Letter, Sent, Asked], Response] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,49 +1,57 @@
-"""What became of messages, for whoever sent them."""
+"""What became of messages, for whoever sent them: one of them, found by any form of its id."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
-from relay.declared import Permission
 from relay.delivery import State as DeliveryState
 from relay.errors import Kind, Problem
-from relay.http.state import State
+from relay.http.management.answers import View, moment, single
+from relay.http.management.asking import Nothing
+from relay.http.management.rules import Call
 from relay.message import public_id_of
 from relay.store import listing
 from relay.store.clock import rfc3339
 from relay.store.listing import MessageView
 
-
-async def retrieve(request: Request) -> Response:
-    """What became of one message of the key's tenant. Needs a `full` key."""
-    state: State = request.app.state.relay
-    credential = state.authenticate(request)
-    credential.require(Permission.FULL)
-    public_id = public_id_of(request.path_params["id"])
-    if public_id is None:
-        raise Problem(Kind.NOT_FOUND, "there is no message with this id")
-    found = await state.store.read(lambda db: listing.message(db, public_id, credential.tenant_id))
-    if found is None:
-        raise Problem(Kind.NOT_FOUND, "there is no message with this id")
-    if credential.scope is not None and found.domain not in credential.scope:
-        raise Problem(Kind.NOT_FOUND, "there is no message with this id")
-    return JSONResponse(view(found, state.held(found.domain)))
+Held = tuple[Kind, str] | None  # what keeps a domain's queued mail, and in which words
 
 
-def view(message: MessageView, held: tuple[Kind, str] | None) -> dict[str, Any]:
-    """A message for its sender. Addresses are null once they are forgotten.
+async def retrieve(call: Call[Nothing, Nothing]) -> Response:
+    return single(call.request, shown(call, await found(call)))
 
-    `held`: what keeps its domain's mail; what is queued shows as held then, with the reason, though no row has moved.
-    """
-    everyone = [(each, person) for each in message.deliveries for person in each.recipients]
+
+async def found(call: Call[Any, Any]) -> MessageView:
+    """The message of the path, if it is one of the key's tenant and domains. Raises Problem(NOT_FOUND)."""
+    credential = call.credential
+    public_id = public_id_of(call.named("id"))
+    if public_id is not None:
+        message = await call.state.store.read(lambda db: listing.message(db, public_id, credential.tenant_id))
+        if message is not None and (credential.scope is None or message.domain in credential.scope):
+            return message
+    raise Problem(Kind.NOT_FOUND, "there is no message with this id")
+
+
+def shown(call: Call[Any, Any], message: MessageView) -> View:
+    return view(message, call.state.held(message.domain))
+
+
+def status(message: MessageView, held: Held) -> str:
+    """Its state in one word. What is queued shows as held where its domain's mail is, though no row has moved."""
+    is_held = held is not None and message.state == DeliveryState.QUEUED.value
+    return DeliveryState.HELD.value if is_held else message.state
+
+
+def brief(message: MessageView, held: Held) -> View:
+    """A message in a list. Addresses are null once they are forgotten."""
+    everyone = [person for each in message.deliveries for person in each.recipients]
 
     def named(field: str) -> list[str | None]:
-        return [person.address for _, person in everyone if person.field == field]
+        return [person.address for person in everyone if person.field == field]
 
-    answer: dict[str, Any] = {
+    return {
         "id": message.public_id,
         "message_id": message.rfc_message_id,
         "from": message.header_from,
@@ -52,16 +60,22 @@ def view(message: MessageView, held: tuple[Kind, str] | None) -> dict[str, Any]:
         "bcc": named("bcc"),
         "subject": message.subject,
         "created_at": rfc3339(message.accepted_at),
-        "status": message.state,
+        "status": status(message, held),
         "mode": message.mode,
         "stream": message.stream,
-        "scheduled_at": message.scheduled_at and rfc3339(message.scheduled_at),
+        "scheduled_at": moment(message.scheduled_at),
         "tag": message.tag,
+    }
+
+
+def view(message: MessageView, held: Held) -> View:
+    """A message for its sender, with all that is known of it."""
+    answer: View = brief(message, held) | {
         "metadata": message.metadata,
         "track_opens": message.track_opens,
         "track_clicks": message.track_clicks,
         "dsn": {"ret": message.ret, "envid": message.envid},
-        "content_destroyed_at": message.destroyed_at and rfc3339(message.destroyed_at),
+        "content_destroyed_at": moment(message.destroyed_at),
         "changes": list(message.ledger),
         "recipients": [
             {
@@ -70,7 +84,8 @@ def view(message: MessageView, held: tuple[Kind, str] | None) -> dict[str, Any]:
                 "updated_at": rfc3339(person.updated_at),
                 "dsn": {"notify": person.notify, "orcpt": person.orcpt},
             }
-            for _, person in everyone
+            for each in message.deliveries
+            for person in each.recipients
         ],
         "deliveries": [
             {
@@ -78,8 +93,8 @@ def view(message: MessageView, held: tuple[Kind, str] | None) -> dict[str, Any]:
                 "attempts": each.attempts,
                 "failures": each.failures,
                 "possible_duplicates": each.possible_duplicates,
-                "next_attempt_at": each.due_at and rfc3339(each.due_at),
-                "finished_at": each.finished_at and rfc3339(each.finished_at),
+                "next_attempt_at": moment(each.due_at),
+                "finished_at": moment(each.finished_at),
                 "ses_message_id": each.ses_message_id,
                 "reason": each.kind,
                 "detail": each.detail,
@@ -89,5 +104,5 @@ def view(message: MessageView, held: tuple[Kind, str] | None) -> dict[str, Any]:
     }
     if held is not None and message.state == DeliveryState.QUEUED.value:
         kind, detail = held
-        answer |= {"status": "held", "held": {"reason": kind.slug, "detail": detail}}
+        answer["held"] = {"reason": kind.slug, "detail": detail}
     return answer

@@ -22,18 +22,35 @@ ROOT = "/api/v1"
 TAG = 32  # hex digits of a hash
 
 
-def single(request: Request, body: Mapping[str, Any] | str) -> Response:
-    """One thing, as JSON or as text, or 304 to a client that has it as it is (RFC 9110 section 13.1.2)."""
+def single(request: Request, body: Mapping[str, Any] | str, *, around: Mapping[str, Any] | None = None) -> Response:
+    """One thing, as JSON or as text, or 304 to a client that has it as it is (RFC 9110 section 13.1.2).
+
+    `around`: what the answer says besides, as `data` of which the thing stands; it may be new in every answer.
+    """
     is_text = isinstance(body, str)
-    octets = body.encode() if isinstance(body, str) else json.dumps(body, separators=(",", ":")).encode()
-    tag = f'W/"{sha256(octets).hexdigest()[:TAG]}"'
-    if _has(request, tag):
+    octets = _octets(body)
+    tag = _tag(octets)
+    if has(request, tag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"etag": tag})
     media_type = "text/plain" if is_text else "application/json"
-    return Response(octets, media_type=media_type, headers={"etag": tag})
+    said = octets if around is None else _octets({**around, "data": body})
+    return Response(said, media_type=media_type, headers={"etag": tag})
 
 
-def _has(request: Request, tag: str) -> bool:
+def tag_of(body: Mapping[str, Any]) -> str:
+    """The ETag that `single` gives a thing."""
+    return _tag(_octets(body))
+
+
+def _tag(octets: bytes) -> str:
+    return f'W/"{sha256(octets).hexdigest()[:TAG]}"'
+
+
+def _octets(body: Mapping[str, Any] | str) -> bytes:
+    return body.encode() if isinstance(body, str) else json.dumps(body, separators=(",", ":")).encode()
+
+
+def has(request: Request, tag: str) -> bool:
     """Compared weakly: what a proxy made of the mark before the tag does not matter."""
     known = [each.strip() for line in request.headers.getlist("if-none-match") for each in line.split(",")]
     return "*" in known or any(each.removeprefix("W/") == tag.removeprefix("W/") for each in known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -28,8 +29,11 @@ def _cursor(value: str) -> str:
     return value
 
 
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ].+")  # a number of seconds is no moment
+
+
 def _written(value: Any) -> Any:
-    if not isinstance(value, str):
+    if not isinstance(value, str) or not _MOMENT.fullmatch(value):
         raise ValueError("must be a moment with its time zone, for example 2030-01-31T00:00:00Z")
     return value
 

@@ -6,8 +6,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import Flag, auto
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Generic, TypeAlias, TypeVar
 
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -19,6 +21,7 @@ from relay.http.management.asking import Nothing
 from relay.http.requests import read_body, read_json, require_json
 from relay.http.state import State
 from relay.http.table import Endpoint
+from relay.routing.limits import beside_the_loop
 from relay.routing.senders import Credential
 from relay.store.directory import tenants
 from relay.store.directory.audit import Actor
@@ -43,7 +46,12 @@ class Also(Flag):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One row of the table of routes. `path` is that below /api/v1; a key needs `permission`, or one above it."""
+    """One row of the table of routes. `path` is that below /api/v1; a key needs `permission`, or one above it.
+
+    `answer` documents the JSON of a success, whose status is one of `success`; `or_as` is another type that it may be
+    asked for in. `refuses`: what it may be refused for besides what every route may be. `most`: octets of a body.
+    `is_guarded`: it takes If-Match.
+    """
 
     method: str
     path: str
@@ -53,6 +61,12 @@ class Rule:
     query: type[Section] = Nothing
     body: type[Section] = Nothing
     also: Also = Also.NOTHING
+    answer: type[BaseModel] | None = None
+    success: tuple[HTTPStatus, ...] = (HTTPStatus.OK,)
+    or_as: str = ""
+    refuses: tuple[Kind, ...] = ()
+    most: int = MAX_BODY
+    is_guarded: bool = False
 
     def check(self, state: State, credential: Credential) -> None:
         """Raises Problem(FORBIDDEN | SUSPENDED)."""
@@ -130,25 +144,25 @@ async def answer(rule: Rule, request: Request) -> Response:
     rule.check(state, credential)
     if not all(value.isprintable() for value in request.path_params.values()):
         raise Problem(Kind.NOT_FOUND)
-    members = {} if rule.method in READING else await _members(state, request)
+    members = {} if rule.method in READING else await _members(state, request, rule.most)
     query, body = asking.read(rule.query, request.query_params.multi_items(), rule.body, members)
     return await rule.handler(Call(state, request, credential, query, body))
 
 
-async def _members(state: State, request: Request) -> dict[str, Any]:
+async def _members(state: State, request: Request, most: int) -> dict[str, Any]:
     """What a body says; none says nothing."""
     with state.memory.share() as share:
-        octets = await read_body(request, MAX_BODY, share)
+        octets = await read_body(request, most, share)
         if not octets.strip():
             return {}
-        require_json(request.headers)
-        return read_json(octets)
+        require_json(request.headers, octets)
+        return await beside_the_loop(len(octets), lambda: read_json(octets))
 
 
 def endpoints_of(rules: Iterable[Rule], *mounts: str) -> list[Endpoint]:
     """Of every rule, and again below each mount."""
     return [
-        Endpoint(rule.method, mount + ROOT + rule.path, partial(answer, rule))
+        Endpoint(rule.method, mount + ROOT + rule.path, partial(answer, rule), rule)
         for mount in ("", *mounts)
         for rule in rules
     ]

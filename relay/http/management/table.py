@@ -1,60 +1,88 @@
-"""Who may ask for what: every route of the management API, with the permission it takes. docs/api.md shows it."""
+"""Who may ask for what: every route of the management API, with the permission it takes. docs/management.md shows it."""
 # ruff: noqa: E501 - a table looks like a table
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from relay.declared import AccountChange, Application, DomainChange, Permission, TenantFields
-from relay.http.management import accounts, domains, keys, smtp_failures, stats, suppressions, tenants
+from relay.errors import Kind
+from relay.http.management import (
+    accounts,
+    domains,
+    keys,
+    shown,
+    shown_ses,
+    shown_templates,
+    smtp_failures,
+    stats,
+    suppressions,
+    templates,
+    tenants,
+)
 from relay.http.management.rules import Also, Rule, endpoints_of
+from relay.http.management.shown import Listed
 
 FULL, ADMIN = Permission.FULL, Permission.ADMIN
 WHOLE, STANDING = Also.WHOLE, Also.STANDING
+CREATED, NO_CONTENT = (HTTPStatus.CREATED,), (HTTPStatus.NO_CONTENT,)
+CREATED_OR_THERE = (HTTPStatus.CREATED, HTTPStatus.OK)
+AWS = (Kind.SES_DENIED, Kind.SES_UNAVAILABLE, Kind.SES_THROTTLED, Kind.SES_REJECTED)  # the answer waits for it
 
 # fmt: off
 ROUTES: tuple[Rule, ...] = (
-    Rule("GET",    "/tenants",                       ADMIN, tenants.index,            "List tenants", query=tenants.Wanted),
-    Rule("POST",   "/tenants",                       ADMIN, tenants.create,           "Make a tenant", body=tenants.NewTenant),
-    Rule("GET",    "/tenants/{name}",                FULL,  tenants.retrieve,         "Show a tenant; a `full` key, its own"),
-    Rule("PATCH",  "/tenants/{name}",                ADMIN, tenants.change,           "Change a tenant's plan, contact or settings", body=TenantFields),
-    Rule("POST",   "/tenants/{name}/suspend",        ADMIN, tenants.suspend,          "Stop a tenant's sending", body=tenants.Reason),
-    Rule("POST",   "/tenants/{name}/resume",         ADMIN, tenants.resume,           "Let a tenant send again", body=tenants.MaybeNote),
-    Rule("POST",   "/tenants/{name}/approve",        ADMIN, tenants.approve,          "Approve shared sending", body=tenants.MaybeNote),
-    Rule("POST",   "/tenants/{name}/decline",        ADMIN, tenants.decline,          "Decline shared sending, or take its approval back", body=tenants.Note),
-    Rule("POST",   "/tenants/{name}/approval",       FULL,  tenants.request_approval, "Ask for shared sending; a `full` key, for its own tenant", body=Application, also=WHOLE),
+    Rule("GET",    "/tenants",                       ADMIN, tenants.index,            "List tenants", query=tenants.Wanted, answer=Listed[shown.TenantShown]),
+    Rule("POST",   "/tenants",                       ADMIN, tenants.create,           "Make a tenant", body=tenants.NewTenant, answer=shown.TenantShown, success=CREATED),
+    Rule("GET",    "/tenants/{name}",                FULL,  tenants.retrieve,         "Show a tenant; a `full` key, its own", answer=shown.TenantShown),
+    Rule("PATCH",  "/tenants/{name}",                ADMIN, tenants.change,           "Change a tenant's plan, contact or settings", body=TenantFields, answer=shown.TenantShown),
+    Rule("POST",   "/tenants/{name}/suspend",        ADMIN, tenants.suspend,          "Stop a tenant's sending", body=tenants.Reason, answer=shown.TenantShown),
+    Rule("POST",   "/tenants/{name}/resume",         ADMIN, tenants.resume,           "Let a tenant send again", body=tenants.MaybeNote, answer=shown.TenantShown),
+    Rule("POST",   "/tenants/{name}/approve",        ADMIN, tenants.approve,          "Approve shared sending", body=tenants.MaybeNote, answer=shown.TenantShown),
+    Rule("POST",   "/tenants/{name}/decline",        ADMIN, tenants.decline,          "Decline shared sending, or take its approval back", body=tenants.Note, answer=shown.TenantShown),
+    Rule("POST",   "/tenants/{name}/approval",       FULL,  tenants.request_approval, "Ask for shared sending; a `full` key, for its own tenant", body=Application, also=WHOLE, answer=shown.TenantShown),
 
-    Rule("GET",    "/ses-accounts",                  ADMIN, accounts.index,           "List SES accounts", query=accounts.Wanted),
-    Rule("POST",   "/ses-accounts",                  ADMIN, accounts.create,          "Register an SES account", body=accounts.NewAccount),
-    Rule("GET",    "/ses-accounts/{name}",           ADMIN, accounts.retrieve,        "Show an SES account; for a role, with the policies to paste"),
-    Rule("PATCH",  "/ses-accounts/{name}",           ADMIN, accounts.change,          "Change an SES account", body=AccountChange),
-    Rule("DELETE", "/ses-accounts/{name}",           ADMIN, accounts.remove,          "Forget an SES account that no domain uses"),
-    Rule("POST",   "/ses-accounts/{name}/test",      ADMIN, accounts.prove,           "Ask AWS what the account can do, and what is to be mended"),
-    Rule("POST",   "/ses-accounts/{name}/pause",     ADMIN, accounts.pause,           "Let the account's mail wait", body=accounts.MaybeReason),
-    Rule("POST",   "/ses-accounts/{name}/resume",    ADMIN, accounts.resume,          "Let the account's mail go on"),
-    Rule("GET",    "/ses-accounts/{name}/usage",     ADMIN, accounts.usage,           "Show what SES grants the account, and what is left"),
+    Rule("GET",    "/ses-accounts",                  ADMIN, accounts.index,           "List SES accounts", query=accounts.Wanted, answer=Listed[shown_ses.AccountShown]),
+    Rule("POST",   "/ses-accounts",                  ADMIN, accounts.create,          "Register an SES account", body=accounts.NewAccount, answer=shown_ses.AccountShown, success=CREATED),
+    Rule("GET",    "/ses-accounts/{name}",           ADMIN, accounts.retrieve,        "Show an SES account; for a role, with the policies to paste", answer=shown_ses.AccountShown),
+    Rule("PATCH",  "/ses-accounts/{name}",           ADMIN, accounts.change,          "Change an SES account", body=AccountChange, answer=shown_ses.AccountShown),
+    Rule("DELETE", "/ses-accounts/{name}",           ADMIN, accounts.remove,          "Forget an SES account that no domain uses", success=NO_CONTENT),
+    Rule("POST",   "/ses-accounts/{name}/test",      ADMIN, accounts.prove,           "Ask AWS what the account can do, and what is to be mended", answer=shown_ses.ProofShown),
+    Rule("POST",   "/ses-accounts/{name}/pause",     ADMIN, accounts.pause,           "Let the account's mail wait", body=accounts.MaybeReason, answer=shown_ses.AccountShown),
+    Rule("POST",   "/ses-accounts/{name}/resume",    ADMIN, accounts.resume,          "Let the account's mail go on", answer=shown_ses.AccountShown),
+    Rule("GET",    "/ses-accounts/{name}/usage",     ADMIN, accounts.usage,           "Show what SES grants the account, and what is left", answer=shown_ses.QuotaShown, refuses=AWS),
 
-    Rule("GET",    "/domains",                       FULL,  domains.index,            "List sender domains", query=domains.Wanted),
-    Rule("POST",   "/domains",                       FULL,  domains.create,           "Register a sender domain", body=domains.NewDomain, also=STANDING),
-    Rule("GET",    "/domains/{name}",                FULL,  domains.retrieve,         "Show a domain, with its records and checks"),
-    Rule("PATCH",  "/domains/{name}",                FULL,  domains.change,           "Change a domain's options or its SES account", body=DomainChange),
-    Rule("DELETE", "/domains/{name}",                FULL,  domains.remove,           "Forget a domain that has no mail waiting"),
-    Rule("POST",   "/domains/{name}/verify",         FULL,  domains.verify,           "Look now whether it is verified", also=STANDING),
-    Rule("GET",    "/domains/{name}/records",        FULL,  domains.records,          "List the DNS records to publish, as JSON or for a zone file", query=domains.Form),
+    Rule("GET",    "/domains",                       FULL,  domains.index,            "List sender domains", query=domains.Wanted, answer=Listed[shown_ses.DomainBrief]),
+    Rule("POST",   "/domains",                       FULL,  domains.create,           "Register a sender domain", body=domains.NewDomain, also=STANDING, answer=shown_ses.DomainShown, success=CREATED, refuses=AWS),
+    Rule("GET",    "/domains/{name}",                FULL,  domains.retrieve,         "Show a domain, with its records and checks", answer=shown_ses.DomainShown),
+    Rule("PATCH",  "/domains/{name}",                FULL,  domains.change,           "Change a domain's options or its SES account", body=DomainChange, answer=shown_ses.DomainShown),
+    Rule("DELETE", "/domains/{name}",                FULL,  domains.remove,           "Forget a domain that has no mail waiting", success=NO_CONTENT),
+    Rule("POST",   "/domains/{name}/verify",         FULL,  domains.verify,           "Look now whether it is verified", also=STANDING, answer=shown_ses.DomainShown, refuses=AWS),
+    Rule("GET",    "/domains/{name}/records",        FULL,  domains.records,          "List the DNS records to publish, as JSON or for a zone file", query=domains.Form, answer=Listed[shown_ses.RecordShown], or_as="text/plain"),
 
-    Rule("GET",    "/keys",                          FULL,  keys.index,               "List API keys", query=keys.Wanted),
-    Rule("POST",   "/keys",                          FULL,  keys.create,              "Make or import a key; the secret is shown once", body=keys.NewKey),
-    Rule("GET",    "/keys/{id}",                     FULL,  keys.retrieve,            "Show a key, by its id or prefix"),
-    Rule("PATCH",  "/keys/{id}",                     FULL,  keys.change,              "Change a key's name, domains, rate, expiry, sender rule or device", body=keys.Changes),
-    Rule("DELETE", "/keys/{id}",                     FULL,  keys.revoke,              "Revoke a key, for good"),
-    Rule("POST",   "/keys/{id}/rotate",              FULL,  keys.rotate,              "Replace a key; both are good for a while", body=keys.Overlap),
+    Rule("GET",    "/keys",                          FULL,  keys.index,               "List API keys", query=keys.Wanted, answer=Listed[shown.KeyShown]),
+    Rule("POST",   "/keys",                          FULL,  keys.create,              "Make or import a key; the secret is shown once", body=keys.NewKey, answer=shown.KeyMade, success=CREATED),
+    Rule("GET",    "/keys/{id}",                     FULL,  keys.retrieve,            "Show a key, by its id or prefix", answer=shown.KeyShown),
+    Rule("PATCH",  "/keys/{id}",                     FULL,  keys.change,              "Change a key's name, domains, rate, expiry, sender rule or device", body=keys.Changes, answer=shown.KeyShown),
+    Rule("DELETE", "/keys/{id}",                     FULL,  keys.revoke,              "Revoke a key, for good", success=NO_CONTENT),
+    Rule("POST",   "/keys/{id}/rotate",              FULL,  keys.rotate,              "Replace a key; both are good for a while", body=keys.Overlap, answer=shown.KeyMade, success=CREATED),
 
-    Rule("GET",    "/suppressions",                  FULL,  suppressions.index,       "List suppressed addresses", query=suppressions.Wanted),
-    Rule("POST",   "/suppressions",                  FULL,  suppressions.add,         "Suppress an address", query=suppressions.ForEveryone, body=suppressions.NewSuppression, also=WHOLE),
-    Rule("GET",    "/suppressions/{address:path}",   FULL,  suppressions.retrieve,    "Show whether and why an address is suppressed", query=suppressions.OfList),
-    Rule("DELETE", "/suppressions/{address:path}",   FULL,  suppressions.remove,      "Take an address off the list", query=suppressions.OfList, also=WHOLE),
+    Rule("GET",    "/suppressions",                  FULL,  suppressions.index,       "List suppressed addresses", query=suppressions.Wanted, answer=Listed[shown.SuppressionShown]),
+    Rule("POST",   "/suppressions",                  FULL,  suppressions.add,         "Suppress an address", query=suppressions.ForEveryone, body=suppressions.NewSuppression, also=WHOLE, answer=shown.SuppressionShown, success=CREATED_OR_THERE),
+    Rule("GET",    "/suppressions/{address:path}",   FULL,  suppressions.retrieve,    "Show whether and why an address is suppressed", query=suppressions.OfList, answer=shown.SuppressionShown),
+    Rule("DELETE", "/suppressions/{address:path}",   FULL,  suppressions.remove,      "Take an address off the list", query=suppressions.OfList, also=WHOLE, success=NO_CONTENT),
 
-    Rule("GET",    "/stats",                         FULL,  stats.show,               "Show how much was sent, and what is left", query=stats.Span),
+    Rule("GET",    "/templates",                     FULL,  templates.index,          "List templates", query=templates.Wanted, answer=Listed[shown_templates.TemplateBrief]),
+    Rule("POST",   "/templates",                     FULL,  templates.create,         "Make a template", body=templates.NewTemplate, also=WHOLE, answer=shown_templates.TemplateShown, success=CREATED, most=templates.MOST),
+    Rule("POST",   "/templates/validate",            FULL,  templates.validate,       "Look whether a text is a template, and what it makes of variables", body=templates.Draft, answer=shown_templates.TemplateJudged, most=templates.MOST),
+    Rule("GET",    "/templates/{name}",              FULL,  templates.retrieve,       "Show a template, the newest version or another", query=templates.OfVersion, answer=shown_templates.TemplateShown),
+    Rule("PATCH",  "/templates/{name}",              FULL,  templates.change,         "Change a template: make its next version", query=templates.OfTenant, body=templates.TemplateChange, also=WHOLE, answer=shown_templates.TemplateShown, most=templates.MOST, is_guarded=True),
+    Rule("DELETE", "/templates/{name}",              FULL,  templates.remove,         "Forget a template, with all versions", query=templates.OfTenant, also=WHOLE, success=NO_CONTENT, is_guarded=True),
+    Rule("GET",    "/templates/{name}/versions",     FULL,  templates.versions,       "List a template's versions", query=templates.Versions, answer=Listed[shown_templates.TemplateVersionShown]),
+    Rule("POST",   "/templates/{name}/preview",      FULL,  templates.preview,        "Show what a template makes of variables", query=templates.OfTenant, body=templates.Trial, answer=shown_templates.TemplatePreview, most=templates.MOST),
 
-    Rule("GET",    "/smtp-failures",                 ADMIN, smtp_failures.index,      "List SMTP sessions that failed, and why", query=smtp_failures.Wanted),
+    Rule("GET",    "/stats",                         FULL,  stats.show,               "Show how much was sent, and what is left", query=stats.Span, answer=shown.StatsShown),
+
+    Rule("GET",    "/smtp-failures",                 ADMIN, smtp_failures.index,      "List SMTP sessions that failed, and why", query=smtp_failures.Wanted, answer=Listed[shown.SmtpFailureShown]),
 )
 # fmt: on
 

@@ -8,6 +8,7 @@ down_revision = "0003"
 
 Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 HAS_SES_ID = sa.text("ses_message_id IS NOT NULL")
+IS_UNSENT = sa.text("state IN ('failed', 'cancelled')")
 
 
 def upgrade() -> None:
@@ -46,4 +47,11 @@ def upgrade() -> None:
         ["ses_message_id"],
         sqlite_where=HAS_SES_ID,
         postgresql_where=HAS_SES_ID,
+    )
+    op.create_index(
+        "ix_deliveries_unsent",
+        "deliveries",
+        ["state", "message_id"],
+        sqlite_where=IS_UNSENT,
+        postgresql_where=IS_UNSENT,
     )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from enum import Enum
 
 from relay.routing.logins import origin
-from relay.smtp.replies import Reply
 
 # Of the places: beyond it strangers are turned away, and clients that keep one without using it are let go sooner
 # (SMTP fact 1.6). The rest is for those who have brought mail before.
@@ -13,8 +13,15 @@ NEARLY = 0.8
 REMEMBERED = 10_000  # addresses that have authenticated
 
 
+class Crowded(Enum):
+    """Why a connection cannot stay."""
+
+    TOO_MANY = "too many connections: try again shortly"
+    TOO_MANY_OF_YOURS = "too many connections from your address: close some, or ask for more"
+
+
 class Admission:
-    """Counts connections. One per server.
+    """Counts connections. One per door of a server.
 
     `most`: at once; `most_of_one`: from one IPv4 address, or one /64 of IPv6, which is what one subscriber has.
     """
@@ -31,15 +38,15 @@ class Admission:
     def is_nearly_full(self) -> bool:
         return self.count >= NEARLY * self._most
 
-    def enter(self, client: str, *, is_trusted: bool) -> Reply | None:
-        """Count a connection. What to tell one that is too many; it counts until it leaves all the same."""
+    def enter(self, client: str, *, is_trusted: bool) -> Crowded | None:
+        """Count a connection. Why one that is too many is; it counts until it leaves all the same."""
         whose = origin(client)
         self.count += 1
         self._from[whose] += 1
         is_known = is_trusted or whose in self._known
         if self.count > (self._most if is_known else self._most_of_strangers):
-            return Reply.TOO_MANY
-        return Reply.TOO_MANY_OF_YOURS if self._from[whose] > self._most_of_one else None
+            return Crowded.TOO_MANY
+        return Crowded.TOO_MANY_OF_YOURS if self._from[whose] > self._most_of_one else None
 
     def leave(self, client: str) -> None:
         whose = origin(client)
