@@ -28,7 +28,7 @@ from relay.management.desk import Desk
 from relay.management.noticing import Notifier
 from relay.management.reaching import access_of, base_of
 from relay.management.verification import Verification
-from relay.memory import give_back_large_blocks
+from relay.memory import give_back_large_blocks, leave_alone
 from relay.metrics import Metrics
 from relay.routing import standing
 from relay.routing.devices import DailyCaps
@@ -278,8 +278,10 @@ async def accepting(settings: Settings) -> AsyncIterator[State]:
     Raises what `running` does; StoreError where a server has the database to itself.
     """
     async with _built(settings) as core:
-        yield _http_state(settings, core, lambda: Readiness(is_ready=True, faults={}))
-        await core.intake.close()
+        try:
+            yield _http_state(settings, core, lambda: Readiness(is_ready=True, faults={}))
+        finally:
+            await core.intake.close()
 
 
 @asynccontextmanager
@@ -399,6 +401,7 @@ async def serve(file: Path, settings: Settings) -> None:
     if (room := descriptors.capacity()) < settings.smtp.max_connections:
         log.trouble("smtp.few_descriptors", connections=room, reason="raise the limit on open files (LimitNOFILE)")
     async with running(settings) as server:
+        leave_alone()
         stopped = asyncio.create_task(stop.wait())
         rereading = asyncio.create_task(_reread_for_ever(file, server, changed))
         done, _ = await asyncio.wait([stopped, *server.work], return_when=asyncio.FIRST_COMPLETED)

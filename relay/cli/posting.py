@@ -51,10 +51,15 @@ async def to_a_server(url: str, is_checked: bool, request: Request, headers: Map
         ):
             answer: dict[str, Any] = await response.json()
             return response.status, answer
+    except aiohttp.ClientConnectorError as exc:
+        raise Problem(
+            Kind.OVERLOADED, f"nothing answers at {target}: is the server running? --local writes to its queue"
+        ) from exc
     except (aiohttp.ClientError, TimeoutError, ValueError) as exc:
         raise Problem(
             Kind.OVERLOADED,
-            f"no answer from {target}: is the server running? ({type(exc).__name__}); --local writes to its queue",
+            f"no answer from {target} ({type(exc).__name__}): it may have the message; with --idempotency-key it can be "
+            "sent again without a second mail",
         ) from exc
 
 

@@ -30,7 +30,11 @@ Several = list[str] | None
 FileOption = Annotated[Path | None, typer.Option(show_default=False)]
 
 
+WITH_EML = {"key", "to", "eml", "dry_run", "idempotency_key", "url", "local", "as_json", "config"}
+
+
 def send(
+    context: typer.Context,
     key: Annotated[str, typer.Option(envvar="RELAY_KEY", help="The API key.", show_default=False)],
     sender: Annotated[str | None, typer.Option("--from", help="The From address, of a registered domain.")] = None,
     from_name: Annotated[str | None, typer.Option(help="The name shown for it.")] = None,
@@ -81,6 +85,7 @@ def send(
 ) -> None:
     """Send one message, and print its id."""
     if eml is not None:
+        _require_whole(context)
         query = [("recipient", each) for each in to or ()] + ([("dry_run", "true")] if dry_run else [])
         request = Request("message/rfc822", octets_of(eml), tuple(query))
     else:
@@ -116,7 +121,9 @@ def send(
         members |= {name: value for name, value in said.items() if value or (value is False and name in switches)}
         files = [*map(attached, attach or ()), *map(inlined, inline or ())]
         request = asyncio.run(request_of(members, files))
-    headers = {"Authorization": f"Bearer {key}"} | ({"Idempotency-Key": idempotency_key} if idempotency_key else {})
+    headers = {"Authorization": f"Bearer {_bare('--key', key)}"}
+    if idempotency_key:
+        headers["Idempotency-Key"] = _bare("--idempotency-key", idempotency_key)
     if local:
         answer = asyncio.run(into_the_queue(settings_of(config), request, headers))
     else:
@@ -124,6 +131,25 @@ def send(
         answer = asyncio.run(to_a_server(*server, request, headers))
     accepted = _accepted(answer)
     typer.echo(json.dumps(accepted, indent=2) if as_json else accepted.get("id") or "nothing was sent: all is well")
+
+
+def _require_whole(context: typer.Context) -> None:
+    """Raises Problem(BAD_REQUEST) for what would be passed over in silence beside a whole message."""
+    given = [
+        each.opts[0]
+        for each in context.command.params
+        if each.name not in WITH_EML and context.params.get(each.name or "") not in (None, [], ())
+    ]
+    if given:
+        said = f"is a whole message, to which {' and '.join(given)} cannot add"
+        raise Problem(Kind.BAD_REQUEST, faults=(Fault("--eml", said),))
+
+
+def _bare(option: str, text: str) -> str:
+    """What can stand in a header. Raises Problem(BAD_REQUEST)."""
+    if not (text.isascii() and text.isprintable()):
+        raise Problem(Kind.BAD_REQUEST, faults=(Fault(option, "takes printable ASCII"),))
+    return text
 
 
 def _number(text: str) -> int:

@@ -7,15 +7,18 @@ from dataclasses import replace
 from relay.errors import Fault, Kind, Problem
 from relay.http.letter import Letter
 from relay.http.state import State
+from relay.routing.limits import Share
 from relay.routing.senders import Credential
 from relay.templates.template import Flawed, require_bounded
 
+PER_CHARACTER = 3  # octets, as text and in the composed message
 
-async def filled_in(state: State, credential: Credential, letter: Letter) -> Letter:
+
+async def filled_in(state: State, credential: Credential, letter: Letter, share: Share) -> Letter:
     """The letter, with the subject and bodies that its tenant's template makes of its variables.
 
     Raises Problem(BAD_REQUEST) naming each variable that is missing, the part that cannot be made, or `template`
-    where there is no such; Problem(OVERLOADED).
+    where there is no such; Problem(OVERLOADED). `share` is charged with what comes out.
     """
     use = letter.template
     if use is None:
@@ -31,4 +34,6 @@ async def filled_in(state: State, credential: Credential, letter: Letter) -> Let
         if problem.kind is not Kind.NOT_FOUND:
             raise
         raise Problem(Kind.BAD_REQUEST, faults=(Fault("template", problem.detail),)) from problem
-    return replace(letter, subject=filled.subject, text=filled.text, html=filled.html, template=None)
+    made = replace(letter, subject=filled.subject, text=filled.text, html=filled.html, template=None)
+    share.take(PER_CHARACTER * made.weight)
+    return made

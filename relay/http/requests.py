@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from relay.errors import Fault, Kind, Problem, printable
 from relay.http.dialects.dialect import Dialect
-from relay.routing.limits import Share
+from relay.routing.limits import LARGE, Share
 from relay.values import MB, faults_of
 
 PATIENCE = timedelta(seconds=30)  # for a body, and so much more for what has come of it:
@@ -129,8 +129,8 @@ def _refuse_constant(name: str) -> Any:
 
 
 def weight_of(body: bytes) -> int:
-    """How much work it is to read, in octets of one long text: each of its values is as much as some of those."""
-    return len(body) + VALUE * sum(map(body.count, (b",", b"[", b"{")))
+    """How much work a body is to read, in octets of one long text: each of its values is as much as some of those."""
+    return len(body) if len(body) > LARGE else len(body) + VALUE * sum(map(body.count, (b",", b"[", b"{")))
 
 
 def _require_bounded(text: str) -> None:

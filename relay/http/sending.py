@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from relay.routing.fixups import Fixed, is_bulk
 from relay.routing.headers import HeaderField
 from relay.routing.idempotency import Claim
 from relay.routing.intake import Composed
-from relay.routing.limits import LARGE, beside_the_loop, together
+from relay.routing.limits import LARGE, Share, beside_the_loop, together
 from relay.routing.senders import Credential
 
 TRACE = Trace("HTTP")
@@ -37,16 +38,6 @@ class _Checked:
     warnings: tuple[str, ...]
 
 
-async def send(
-    state: State, credential: Credential, letter: Letter, message_id: MessageId, claim: Claim | None = None
-) -> Sent:
-    """Accept one letter, or raise its Problem. Nothing is queued then, and the claim is free."""
-    [outcome] = await send_all(state, credential, [letter], message_id, claim)
-    if isinstance(outcome, Problem):
-        raise outcome
-    return outcome
-
-
 async def send_all(
     state: State,
     credential: Credential,
@@ -55,26 +46,43 @@ async def send_all(
     claim: Claim | None = None,
 ) -> list[Sent | Problem]:
     """Accept all letters that can be, in one transaction; what cannot is a Problem in its place."""
+    with state.memory.share() as share:
+        return await _send_all(state, credential, letters, message_id, claim, share)
+
+
+async def _send_all(
+    state: State,
+    credential: Credential,
+    letters: Sequence[Letter | Problem],
+    message_id: MessageId,
+    claim: Claim | None,
+    share: Share,
+) -> list[Sent | Problem]:
+    """`share` is of what templates make: requests that are small may ask for much of it."""
     try:
         checked: list[_Checked | Problem] = []
         for at in range(0, len(letters), AT_ONCE):
-            checked += await together([_checked_or_not(state, credential, each) for each in letters[at : at + AT_ONCE]])
-        items = [
-            each if isinstance(each, Problem) else await _composed(state, credential, each, message_id)
-            for each in checked
-        ]
+            checked += await together(
+                [_checked_or_not(state, credential, each, share) for each in letters[at : at + AT_ONCE]]
+            )
+        items: list[Composed | Problem] = []
+        for each in checked:
+            if items:
+                await asyncio.sleep(0)  # a batch of many is the work of many requests: others come between
+            items.append(each if isinstance(each, Problem) else await _composed(state, credential, each, message_id))
     except BaseException:
         if claim is not None:
             claim.release()
         raise
     outcomes = await state.intake.accept_composed(credential, items, claim)
-    return [_sent(each, outcome) for each, outcome in zip(checked, outcomes, strict=True)]
+    return [_sent(state, credential, *each) for each in zip(letters, checked, outcomes, strict=True)]
 
 
 async def rehearse(state: State, credential: Credential, letter: Letter, message_id: MessageId) -> Sent:
-    """Every check of `send`, and nothing of it done: the acceptance has no moments, and an id that nothing bears."""
-    checked = await _checked(state, credential, letter)
-    composed = await _composed(state, credential, checked, message_id)
+    """Every check of `send_all`, and none of it done: the acceptance has no moments, and an id that nothing bears."""
+    with state.memory.share() as share:
+        checked = await _checked(state, credential, letter, share)
+        composed = await _composed(state, credential, checked, message_id)
     if isinstance(composed, Problem):
         raise composed
     seen = state.intake.rehearse_composed(credential, composed)
@@ -85,14 +93,8 @@ def replayed(
     state: State, credential: Credential, letters: Sequence[Letter | Problem], answer: str
 ) -> list[Sent | Problem]:
     """What was answered when the same was asked before."""
-    found: list[Sent | Problem] = []
-    for letter, outcome in zip(letters, state.intake.repeated(answer), strict=True):
-        if isinstance(letter, Problem) or isinstance(outcome, Problem):
-            found.append(outcome if isinstance(outcome, Problem) else Problem(Kind.INTERNAL))
-        else:
-            warnings = (*letter.warnings, *outcome.warnings)
-            found.append(Sent(outcome, _author_then(state, credential, letter, outcome), warnings))
-    return found
+    outcomes = state.intake.repeated(answer)
+    return [_sent(state, credential, letter, None, each) for letter, each in zip(letters, outcomes, strict=True)]
 
 
 def _author_then(state: State, credential: Credential, letter: Letter, outcome: Acceptance) -> Address:
@@ -126,20 +128,22 @@ def author_of(state: State, credential: Credential, letter: Letter) -> Address:
     return Address(LOCAL, ready.name)
 
 
-async def _checked_or_not(state: State, credential: Credential, letter: Letter | Problem) -> _Checked | Problem:
+async def _checked_or_not(
+    state: State, credential: Credential, letter: Letter | Problem, share: Share
+) -> _Checked | Problem:
     if isinstance(letter, Problem):
         return letter
     try:
-        return await _checked(state, credential, letter)
+        return await _checked(state, credential, letter, share)
     except Problem as problem:
         return problem
 
 
-async def _checked(state: State, credential: Credential, letter: Letter) -> _Checked:
+async def _checked(state: State, credential: Credential, letter: Letter, share: Share) -> _Checked:
     intake = state.intake
     intake.senders.require_standing(credential)
     if letter.template is not None:
-        letter = await filled_in(state, credential, letter)
+        letter = await filled_in(state, credential, letter, share)
     author = author_of(state, credential, letter)
     intake.check_author(credential, author)
     if letter.return_path is not None:
@@ -182,9 +186,17 @@ def _fields(letter: Letter) -> list[HeaderField]:
     return [HeaderField(name.lower(), f"{name}: {value}\r\n".encode()) for name, value in letter.headers]
 
 
-def _sent(checked: _Checked | Problem, outcome: Acceptance | Problem) -> Sent | Problem:
-    if isinstance(checked, Problem):
-        return checked
+def _sent(
+    state: State,
+    credential: Credential,
+    letter: Letter | Problem,
+    checked: _Checked | Problem | None,
+    outcome: Acceptance | Problem,
+) -> Sent | Problem:
+    """What is answered for a letter: its outcome, whatever was found here, for that may be another process's."""
     if isinstance(outcome, Problem):
         return outcome
-    return Sent(outcome, checked.author, (*checked.letter.warnings, *outcome.warnings))
+    if isinstance(letter, Problem):  # what could be read once can be read again
+        return Problem(Kind.INTERNAL)
+    author = checked.author if isinstance(checked, _Checked) else _author_then(state, credential, letter, outcome)
+    return Sent(outcome, author, (*letter.warnings, *outcome.warnings))

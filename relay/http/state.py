@@ -51,6 +51,7 @@ class Published:
 
 
 MANAGING = "manage"
+SENDING_AT_ALL = "send"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +92,16 @@ class State:
         first = dialect_of_request(request.scope).first
         credential = self.door.authenticate(client_of(request.scope), api_key(request.headers, first))
         require_no_device(credential)
-        # An API key is a key of one door: what it sends in each dialect, and what it manages, are counted apart.
+        # What a key sends and what it manages are counted apart; what it sends under a published rate, by dialect.
         key = credential.key
         assert key is not None  # `authenticate` knows no other credential
         is_sending = published.is_sending
         own = key.rate_per_minute if is_sending else None
         plan = self.intake.senders.plan(credential.tenant).rate_per_minute if is_sending else None
         per_minute = rate_of(own, plan, published.per_minute)
-        whose = f"tenant {credential.tenant_id}" if published.counts == "tenant" and own is None else str(key.id)
-        allowed = self.rates.hit(published.scope, whose, per_minute)
+        is_agreed = own is not None or plan is not None  # then it holds for all dialects together
+        whose = f"tenant {credential.tenant_id}" if published.counts == "tenant" and not is_agreed else str(key.id)
+        allowed = self.rates.hit(SENDING_AT_ALL if is_agreed else published.scope, whose, per_minute)
         request.state.allowed = allowed
         request.state.credential = credential
         if allowed.retry_after is not None:

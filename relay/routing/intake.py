@@ -30,6 +30,8 @@ from relay.routing.senders import Credential, Senders
 from relay.store.clock import now_ms
 from relay.store.store import Store
 
+AT_ONCE = 20  # messages of a batch that are prepared before others have their turn
+
 
 @dataclass(frozen=True, slots=True)
 class Composed:
@@ -143,6 +145,8 @@ class Intake:
         try:
             credential = self.senders.current(credential)
             for item in items:
+                if prepared:
+                    await asyncio.sleep(0)  # others have their turn between the messages of a batch
                 prepared.append(item if isinstance(item, Problem) else await self._prepared(credential, item))
             refused = [each for each in prepared if isinstance(each, Problem)]
             if len(refused) == len(prepared):
@@ -192,10 +196,9 @@ class Intake:
     async def _prepared(self, credential: Credential, composed: Composed) -> Prepared | Problem:
         raw = composed.submission.raw
         assert isinstance(raw, bytes)
-        pieces = [raw] if len(raw) <= LARGE else cut(raw)
         try:
             return await self._preparing.prepare(
-                credential, composed.submission, composed.fixed, pieces, composed.public_id
+                credential, composed.submission, composed.fixed, [raw], composed.public_id
             )
         except Problem as problem:
             return problem

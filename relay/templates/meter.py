@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from time import thread_time
+from time import sleep, thread_time
 
 from relay.templates.limits import LONGEST_RESULT
 
 LOOK_EVERY = 64  # steps between two looks at the clock
 PER_STEP = 64  # characters that a filter goes through
+STRETCH = 0.001  # seconds of work between two rests
+REST = 0.00005  # seconds: whoever waits for the interpreter's lock, the event loop first of all, gets it then
 
 
 class TooMuch(Exception):
@@ -19,12 +21,17 @@ class Unfit(Exception):
 
 
 class Meter:
-    """For one template that is filled in once. `seconds`: of the processor, so that a busy machine refuses no mail."""
+    """For one template that is filled in once. `seconds`: of the processor, so that a busy machine refuses no mail.
 
-    def __init__(self, steps: int, seconds: float) -> None:
+    `gives_way`: it is in a thread, and others are to go on; else they would wait 5 ms for each turn of theirs.
+    """
+
+    def __init__(self, steps: int, seconds: float, *, gives_way: bool) -> None:
         self._left = steps
         self._look_at = steps - LOOK_EVERY
-        self._end = thread_time() + seconds
+        now = thread_time()
+        self._end = now + seconds
+        self._rest_at = now + STRETCH if gives_way else self._end
 
     def spend(self, steps: int) -> None:
         """Raises TooMuch."""
@@ -35,8 +42,12 @@ class Meter:
     def look(self) -> None:
         """Raises TooMuch where steps or time are used up."""
         self._look_at = self._left - LOOK_EVERY
-        if self._left < 0 or thread_time() > self._end:
+        now = thread_time()
+        if self._left < 0 or now > self._end:
             raise TooMuch("takes too much work to fill in: loop over less, or filter less")
+        if now > self._rest_at:
+            self._rest_at = now + STRETCH
+            sleep(REST)
 
     def weigh(self, value: object) -> int:
         """About how many characters a value has, which costs what going through it does. Raises TooMuch."""

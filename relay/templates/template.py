@@ -89,7 +89,8 @@ class Template:
 
     def fill(self, variables: Mapping[str, object], missing: str | None = None, *, is_quick: bool = False) -> Filled:
         """Raises Flawed; NotQuick where it `is_quick` and has to take more work than that."""
-        meter = Meter(QUICK_STEPS, QUICK_SECONDS) if is_quick else Meter(STEPS, SECONDS)
+        bounds = (QUICK_STEPS, QUICK_SECONDS) if is_quick else (STEPS, SECONDS)
+        meter = Meter(*bounds, gives_way=not is_quick)
         made: dict[str, str] = {}
         wanted: dict[str, Flaw] = {}
         flaws: list[Flaw] = []

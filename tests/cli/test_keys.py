@@ -128,7 +128,7 @@ def test_a_key_with_a_sender_rule(folder: Path) -> None:
         (["create", "x", *DEVICE], "name the key: by NAME or"),
         (["create"], "name the key: by NAME or"),
         (["create", "--device", "x", "--from", "x@ours.example"], "--network: is required"),
-        (["create", "--device", "x", "--network", "0.0.0.0/0"], "--network: this would let anyone send"),
+        (["create", "--device", "x", "--network", "0.0.0.0/0"], "--network: this is everybody"),
         (["create", *DEVICE, "--to", "missing", "--daily", "-1"], "--daily: Input should be"),
         (["create", *DEVICE, "--min-tls", "2"], "--min-tls: Input should be '1.0', '1.1', '1.2' or '1.3'"),
     ],

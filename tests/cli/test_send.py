@@ -131,6 +131,7 @@ def test_under_one_key_it_is_sent_once(world: World) -> None:
 def test_a_rehearsal_sends_nothing(world: World) -> None:
     options = ("--from", "news@shared.example", "--to", "dry@one.test", "--subject", "Dry", "--text", "x")
     assert "all is well" in sent(world, *options, "--dry-run")
+    assert "all is well" in sent(world, "--eml", "-", "--to", "dry@one.test", "--dry-run", stdin=EML)
     sent(world, "--from", "news@shared.example", "--to", "after-dry@one.test", "--subject", "x", "--text", "x")
     world.sent_to("after-dry@one.test")
     assert not [each for each in world.messages() if "dry@one.test" in each["recipients"]]
@@ -146,6 +147,15 @@ def test_a_rehearsal_sends_nothing(world: World) -> None:
         (("--to", "a@one.test", "--template", "name@x"), "--template"),
         (("--to", "a@one.test", "--template", "t", "--var", "novalue"), "--var"),
         (("--to", "a@one.test", "--text", "x", "--metadata", "a=1", "--metadata", "a=2"), "a twice"),
+        (("--to", "a@one.test", "--text", "x", "--key", "relay_…"), "--key: takes printable ASCII"),
+        (
+            ("--to", "a@one.test", "--text", "x", "--idempotency-key", "a\nb"),
+            "--idempotency-key: takes printable ASCII",
+        ),
+        (
+            ("--eml", "config.yaml", "--to", "a@one.test", "--cc", "b@one.test", "--send-at", "2030-01-31T09:00:00Z"),
+            "--eml: is a whole message, to which --cc and --send-at cannot add",
+        ),
     ],
 )
 def test_what_is_wrong_is_said(world: World, options: tuple[str, ...], words: str) -> None:

@@ -172,6 +172,8 @@ def _acme(scene: Scene) -> None:
     for name, (permission, fields) in made.items():
         scene.keys[name] = house.key("acme", permission, rate_per_minute=ANYTHING, **fields)
     scene.keys["rated"] = house.key("acme", "full", rate_per_minute=2)
+    for dialect in ("sendfleet", "mailerlogic", "sendmux", "native"):  # its rate is for all of them together
+        scene.keys[f"rated {dialect}"] = house.key("acme", "full", rate_per_minute=2)
     house.change(lambda db: keys.revoke(db, ACTOR, api_key_prefix(scene.keys["revoked"])))
 
 

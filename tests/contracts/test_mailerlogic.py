@@ -394,8 +394,8 @@ def test_six_hundred_a_minute_are_counted_for_a_whole_customer(scene: Scene) -> 
 
 def test_too_many_requests(scene: Scene) -> None:
     for _ in range(2):
-        assert sent(scene, key="rated").status == 200
-    over = sent(scene, key="rated")
+        assert sent(scene, key="rated mailerlogic").status == 200
+    over = sent(scene, key="rated mailerlogic")
     assert (over.status, list(over.json), over.json["error"]) == (429, ["error", "message"], "rate_limit_exceeded")
     assert (over.headers["x-ratelimit-limit"], over.headers["x-ratelimit-remaining"]) == ("2", "0")
     assert re.fullmatch(r"\d{10}", over.headers["x-ratelimit-reset"])
