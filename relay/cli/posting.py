@@ -58,8 +58,8 @@ async def to_a_server(url: str, is_checked: bool, request: Request, headers: Map
     except (aiohttp.ClientError, TimeoutError, ValueError) as exc:
         raise Problem(
             Kind.OVERLOADED,
-            f"no answer from {target} ({type(exc).__name__}): it may have the message; with --idempotency-key it can be "
-            "sent again without a second mail",
+            f"no answer from {target} ({type(exc).__name__}): it may have the message; with --idempotency-key it can "
+            "be sent again without a second mail",
         ) from exc
 
 

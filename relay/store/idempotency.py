@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine, bindparam, delete, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.store.clock import clock, milliseconds, now_ms
+from relay.store.hot import HotRow
 from relay.store.schema import idempotency
 
 LASTS = timedelta(hours=24)
@@ -110,24 +111,12 @@ def find(db: Connection, tenant_id: int, route: str, key: bytes) -> Answer | Non
     return None if row is None else Answer(row.body, row.answer)
 
 
-class HotAnswers:
-    """SQLite: look-ups on the loop's own thread, by the driver itself, as those of suppressions are.
-
-    A statement reads and ends by itself, so that no snapshot is held and the log can be emptied.
-    """
+class HotAnswers(HotRow):
+    """The same on the loop's own thread."""
 
     def __init__(self, engine: Engine) -> None:
-        self._driver = engine.raw_connection()
-        compiled = _asked.compile(engine)
-        self._names = compiled.positiontup or []
-        self._statement = str(compiled)
+        super().__init__(engine, _asked)
 
-    def find(self, tenant_id: int, route: str, key: bytes) -> Answer | None:
-        values = {"tenant_id": tenant_id, "route": route, "key": key, "now": now_ms()}
-        cursor = self._driver.cursor()
-        row = cursor.execute(self._statement, [values[name] for name in self._names]).fetchone()
-        cursor.close()
+    def answered(self, tenant_id: int, route: str, key: bytes) -> Answer | None:
+        row = self.find({"tenant_id": tenant_id, "route": route, "key": key, "now": now_ms()})
         return None if row is None else Answer(*row)
-
-    def close(self) -> None:
-        self._driver.close()

@@ -116,7 +116,7 @@ class Store:
         """What was answered under an idempotency key, given as its keyed hash, within the last day."""
         if self._hot is None:
             return await self.read(lambda db: idempotency.find(db, tenant_id, route, key))
-        return self._hot[1].find(tenant_id, route, key)
+        return self._hot[1].answered(tenant_id, route, key)
 
     async def latest_template(self, tenant_id: int, name: str) -> tuple[int, int] | None:
         """The id of a template, and the number of its newest version: asked each time, so that changes hold at once."""

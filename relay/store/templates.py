@@ -13,6 +13,7 @@ from relay.store.clock import clock
 from relay.store.directory import audit
 from relay.store.directory.audit import Actor
 from relay.store.directory.paging import Asked, Page, page
+from relay.store.hot import HotRow
 from relay.store.schema import template_versions as versions
 from relay.store.schema import templates
 from relay.store.schema import tenants as tenant_rows
@@ -201,27 +202,15 @@ def latest(db: Connection, tenant_id: int, name: str) -> tuple[int, int] | None:
     return None if row is None else (row.id, row.version)
 
 
-class HotTemplates:
-    """SQLite: the same on the loop's own thread, by the driver itself, as look-ups of suppressions are.
-
-    The statement reads and ends by itself, so that no snapshot is held and the log can be emptied.
-    """
+class HotTemplates(HotRow):
+    """SQLite: the same on the loop's own thread."""
 
     def __init__(self, engine: Engine) -> None:
-        self._driver = engine.raw_connection()
-        compiled = _latest.compile(engine)
-        self._names = compiled.positiontup or []
-        self._statement = str(compiled)
+        super().__init__(engine, _latest)
 
     def latest(self, tenant_id: int, name: str) -> tuple[int, int] | None:
-        values = {"tenant_id": tenant_id, "name": name}
-        cursor = self._driver.cursor()
-        row = cursor.execute(self._statement, [values[each] for each in self._names]).fetchone()
-        cursor.close()
+        row = self.find({"tenant_id": tenant_id, "name": name})
         return None if row is None else (row[0], row[1])
-
-    def close(self) -> None:
-        self._driver.close()
 
 
 def listed(db: Connection, asked: Asked, *, tenant_id: int | None = None) -> Page[Named]:

@@ -22,6 +22,14 @@ def needs(program: str, package: str = "") -> str:
     return found
 
 
+def needs_swaks() -> str:
+    """With what it speaks TLS by, which Debian only recommends."""
+    found = needs("swaks")
+    if subprocess.run(["perl", "-MNet::SSLeay", "-e", "1"], capture_output=True).returncode:
+        pytest.skip("swaks cannot speak TLS (package libnet-ssleay-perl)")
+    return found
+
+
 def needs_file(path: str, package: str) -> str:
     if not Path(path).exists():
         pytest.skip(f"{path} is not there (package {package})")

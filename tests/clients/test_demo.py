@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from tests.clients.programs import call, needs
+from tests.clients.programs import call, needs, needs_swaks
 from tests.processes import answers, get, wait_until
 
 PORTS = (2525, 2465, 8080, 8025)
@@ -129,7 +129,7 @@ def test_swaks(demo: Demo, domain: str, account: str, region: str, mechanism: st
     subject = f"swaks {mechanism} {domain}"
     file = tmp_path / "m.eml"
     file.write_bytes(mail(f"me@{domain}", subject).replace(b"\r\n", b"\n"))
-    command = [needs("swaks"), "--server", f"127.0.0.1:{SMTP}", "--tls", "--auth", mechanism]
+    command = [needs_swaks(), "--server", f"127.0.0.1:{SMTP}", "--tls", "--auth", mechanism]
     command += ["--auth-user", "demo", "--auth-password", demo.key, "--from", f"me@{domain}"]
     command += ["--to", "ana@dest.example,hidden@dest.example", "--data", f"@{file}"]
     call(*command)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.clients.letters import Letter
-from tests.clients.programs import NODE, call, needs, needs_node
+from tests.clients.programs import NODE, call, needs, needs_node, needs_swaks
 from tests.support import World
 from tests.wire import PATIENCE, Wire
 
@@ -76,7 +76,7 @@ def by_aiosmtplib(server: Server, letter: Letter) -> None:
 
 
 def by_swaks(server: Server, letter: Letter) -> None:
-    command = [needs("swaks"), "--server", "localhost", "--port", str(server.port)]
+    command = [needs_swaks(), "--server", "localhost", "--port", str(server.port)]
     command += ["--tls-on-connect" if server.is_tls else "--tls", "--tls-verify", "--tls-ca-path", str(server.trusted)]
     command += ["--auth", server.mechanism, "--auth-user", USER, "--auth-password", server.key]
     command += ["--from", letter.sender, "--to", ",".join(letter.recipients), "--pipeline", "--no-data-fixup"]

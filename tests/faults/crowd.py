@@ -90,7 +90,7 @@ async def gather(port: int, behaviour: Behaviour, count: int) -> None:
     async def stay(number: int) -> None:
         is_first = True
         while True:
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
                 async with connected(port, number) as (reader, writer):
                     if is_first:
                         is_first = False
@@ -108,7 +108,12 @@ async def gather(port: int, behaviour: Behaviour, count: int) -> None:
         print("gathered", flush=True)
 
 
-if __name__ == "__main__":
+def run(port: int, behaviour: Behaviour, count: int) -> None:
+    """Until the process is ended."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    asyncio.run(gather(int(sys.argv[1]), BEHAVIOURS[sys.argv[2]], int(sys.argv[3])))
+    asyncio.run(gather(port, behaviour, count))
+
+
+if __name__ == "__main__":
+    run(int(sys.argv[1]), BEHAVIOURS[sys.argv[2]], int(sys.argv[3]))

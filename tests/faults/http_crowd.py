@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import resource
 import sys
 from collections.abc import Awaitable, Callable
 
-from tests.faults.crowd import connected
+from tests.faults import crowd
 
 PATH = "/api/v1/emails"
 MB = 1 << 20
@@ -97,31 +96,9 @@ BEHAVIOURS: dict[str, Behaviour] = {
 }
 
 
-async def gather(port: int, behaviour: Behaviour, count: int, key: str) -> None:
-    came = asyncio.Semaphore(0)
-
-    async def stay(number: int) -> None:
-        is_first = True
-        while True:
-            with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-                async with connected(port, number) as (reader, writer):
-                    if is_first:
-                        is_first = False
-                        came.release()
-                    await behaviour(reader, writer, key)
-            await asyncio.sleep(0.5)
-
-    async with asyncio.TaskGroup() as crowd:
-        for number in range(count):
-            crowd.create_task(stay(number))
-            if number % 50 == 49:
-                await asyncio.sleep(0.05)  # a queue of connections that are not accepted yet has an end
-        for _ in range(count):
-            await came.acquire()
-        print("gathered", flush=True)
+def with_key(behaviour: Behaviour, key: str) -> crowd.Behaviour:
+    return lambda reader, writer: behaviour(reader, writer, key)
 
 
 if __name__ == "__main__":
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    asyncio.run(gather(int(sys.argv[1]), BEHAVIOURS[sys.argv[2]], int(sys.argv[3]), sys.argv[4]))
+    crowd.run(int(sys.argv[1]), with_key(BEHAVIOURS[sys.argv[2]], sys.argv[4]), int(sys.argv[3]))

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import http.client
-import json
 import socket
 import ssl
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Self
 
-PATIENCE = 15.0  # seconds
+import pytest
+
+from relay.http import hall
+from tests.support import PATIENCE, Answer, World
+
+PATH = "/api/v1/emails"
+BODY = {"from": "news@shared.example", "to": "ana@one.test", "subject": "Hi", "text": "Hi Ana"}
+CHUNKED = "Transfer-Encoding: chunked"
 
 
-@dataclass(frozen=True)
-class Said:
-    status: int
-    headers: dict[str, str]  # by lower-case name
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
+@contextmanager
+def watchful(folder: Path) -> Iterator[World]:
+    """A relay that looks at its HTTP connections every 50 ms, not each second: tests of deadlines need not wait."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hall, "WATCH_EVERY", 0.05)
+        with World(folder) as world:
+            yield world
 
 
 class Raw:
@@ -45,11 +51,11 @@ class Raw:
         self.socket.sendall(octets)
         return self
 
-    def answer(self, method: str = "POST") -> Said:
+    def answer(self, method: str = "POST") -> Answer:
         """The next one. Raises http.client.BadStatusLine where the connection ends instead."""
         found = http.client.HTTPResponse(_Kept(self._file), method=method)  # type: ignore[arg-type]
         found.begin()
-        return Said(found.status, {name.lower(): value for name, value in found.getheaders()}, found.read())
+        return Answer(found.status, {name.lower(): value for name, value in found.getheaders()}, found.read())
 
     def ends(self) -> bool:
         """Whether the server ends the connection, and says nothing more."""
@@ -86,7 +92,7 @@ class _Kept:
         return getattr(self._file, name)
 
 
-def asked(port: int, octets: bytes, method: str = "POST") -> Said:
+def asked(port: int, octets: bytes, method: str = "POST") -> Answer:
     """The answer to one request, on a connection that ends with it."""
     with Raw(port) as raw:
         said = raw.send(octets).answer(method)

@@ -16,21 +16,16 @@ from starlette.types import Receive, Scope, Send
 from relay.http import hall, patience
 from relay.http.server import HttpServer
 from relay.values import Endpoint
-from tests.http_edge.raw import Raw, asked, request
+from tests.http_edge.raw import BODY, CHUNKED, PATH, Raw, asked, request, watchful
 from tests.support import World, wait_for
 
-PATH = "/api/v1/emails"
-BODY = {"from": "news@shared.example", "to": "ana@one.test", "subject": "Hi", "text": "Hi Ana"}
 SHORT = 0.4  # seconds: what the deadlines are here
-CHUNKED = "Transfer-Encoding: chunked"
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hall, "WATCH_EVERY", 0.05)
-        with World(tmp_path_factory.mktemp("server")) as world:
-            yield world
+    with watchful(tmp_path_factory.mktemp("server")) as world:
+        yield world
 
 
 @pytest.fixture

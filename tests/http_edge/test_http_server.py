@@ -9,23 +9,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from relay.http import hall
 from relay.http.connection import AHEAD
-from tests.http_edge.raw import Raw, asked, request
+from tests.http_edge.raw import BODY, CHUNKED, PATH, Raw, asked, request, watchful
 from tests.support import World
-
-PATH = "/api/v1/emails"
-BODY = {"from": "news@shared.example", "to": "ana@one.test", "subject": "Hi", "text": "Hi Ana"}
-SHORT = 0.4  # seconds: what the deadlines are here
-CHUNKED = "Transfer-Encoding: chunked"
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hall, "WATCH_EVERY", 0.05)
-        with World(tmp_path_factory.mktemp("server")) as world:
-            yield world
+    with watchful(tmp_path_factory.mktemp("server")) as world:
+        yield world
 
 
 # -- what is HTTP ----------------------------------------------------------------------------------------------------

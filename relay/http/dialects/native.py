@@ -19,8 +19,8 @@ class FaultShown(BaseModel):
     message: str
 
 
-class Refusal(BaseModel):
-    """Why nothing was done. `error` is Sendex's word for it, `reason` ours, which says more."""
+class ErrorShown(BaseModel):
+    """Why something was refused. `error` is Sendex's word for it, `reason` ours, which says more."""
 
     error: str
     reason: str
@@ -29,6 +29,11 @@ class Refusal(BaseModel):
     errors: list[FaultShown] | None = None
     retryable: bool
     doc_url: str
+
+
+class Refusal(ErrorShown):
+    """Why nothing was done."""
+
     request_id: str
 
 

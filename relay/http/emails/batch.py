@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from relay.errors import Fault, Kind, Problem
 from relay.http.dialects.dialect import Asked, Batch
-from relay.http.dialects.native import NATIVE, FaultShown, refuse
+from relay.http.dialects.native import NATIVE, ErrorShown, refuse
 from relay.http.emails import request
 from relay.http.emails.accepted import Accepted, told
 from relay.http.emails.request import EmailBody
@@ -41,18 +41,6 @@ class BatchBody(Body):
     )
 
     emails: Annotated[list[EmailBody], Field(min_length=1, max_length=MOST)]
-
-
-class ErrorShown(BaseModel):
-    """Why one message was refused: as a refusal of a single one, without the request's id."""
-
-    error: str
-    reason: str
-    message: str
-    param: str | None = None
-    errors: list[FaultShown] | None = None
-    retryable: bool
-    doc_url: str
 
 
 class ItemAccepted(Accepted):
