@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import random
 import re
-import secrets
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -66,7 +66,7 @@ class Conventions:
         self._proxies.settle(scope)
         given = Headers(scope=scope)
         wanted = given.get("x-request-id", "")
-        request_id = wanted if _REQUEST_ID.fullmatch(wanted) else f"req_{secrets.token_hex(8)}"
+        request_id = wanted if _REQUEST_ID.fullmatch(wanted) else f"req_{random.getrandbits(64):016x}"
         shared["request_id"] = request_id
         shared["dialect"] = dialect_of(scope["path"], api_key(given, "x-api-key"))
 

@@ -110,14 +110,14 @@ class EmailBody(Body):
     from_name: Annotated[Line, Field(max_length=LONGEST_NAME)] = ""
     domain: Domain | None = None
     to: People
-    cc: People = []
-    bcc: People = []
-    reply_to: People = []
+    cc: People = Field(default_factory=list)  # a default is copied for each request, and slowly
+    bcc: People = Field(default_factory=list)
+    reply_to: People = Field(default_factory=list)
     subject: Annotated[Line, Field(min_length=1, max_length=LONGEST_SUBJECT)] | None = None
     text: Text | None = Field(default=None, repr=False)
     html: Text | None = Field(default=None, repr=False)
-    headers: Headers = {}
-    attachments: Annotated[list[AttachmentBody], Field(max_length=MAX_FILES)] = []
+    headers: Headers = Field(default_factory=dict)
+    attachments: Annotated[list[AttachmentBody], Field(max_length=MAX_FILES)] = Field(default_factory=list)
     ical_event: Calendar | None = Field(default=None, repr=False)
     template: Annotated[
         TemplateBody | None, BeforeValidator(_template), WithJsonSchema({"anyOf": [_TEMPLATE_NAME, _TEMPLATE]})
