@@ -1,66 +1,39 @@
-"""Builds, runs and stops the parts of a server, in order. The only place that knows them all."""
+"""Runs a server: its core, its doors and what goes on in between, started and stopped in order."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from relay import __version__, log
 from relay.certificates import Certificates, self_signed
-from relay.config import Http, Settings, Tls, load
+from relay.config import Settings, Tls, load
+from relay.core import Core, built, count_usage, http_state, take_over
 from relay.declared import TlsVersion
-from relay.dispatch.dispatcher import Dispatcher
-from relay.dns import Resolver
-from relay.errors import Kind, Problem, Unusable
+from relay.errors import Problem, Unusable
 from relay.http.app import create_app
 from relay.http.hall import Hall
 from relay.http.proxies import Proxies
 from relay.http.server import HttpServer
-from relay.http.state import Readiness, State
+from relay.http.state import Readiness
 from relay.management import declaring
-from relay.management.desk import Desk
 from relay.management.noticing import Notifier
-from relay.management.reaching import access_of, base_of
 from relay.management.verification import Verification
 from relay.memory import give_back_large_blocks, leave_alone
-from relay.metrics import Metrics
-from relay.routing import standing
-from relay.routing.devices import DailyCaps
-from relay.routing.disk import Disk
-from relay.routing.door import Door
-from relay.routing.intake import Intake
-from relay.routing.limits import MemoryBudget
-from relay.routing.logins import Logins
-from relay.routing.mx import MxCheck
-from relay.routing.quota import Quota
-from relay.routing.rates import Rates
-from relay.routing.recipients import Recipients
-from relay.routing.senders import Senders
-from relay.routing.standing import ACCOUNT
 from relay.routing.trust import Trust
-from relay.sealing import SealingError
-from relay.ses.access import Access, StaticKeys
-from relay.ses.clients import Accounts
 from relay.smtp import descriptors
 from relay.smtp.edge import Edge
 from relay.smtp.listener import Listeners
-from relay.smtp.record import FailureLog
-from relay.store import blocks, device_usage, idempotency, smtp_failures, usage
-from relay.store.clock import now_ms
-from relay.store.database import is_sqlite, sqlite_path
+from relay.store import blocks, idempotency, smtp_failures
 from relay.store.directory import installation, keys
-from relay.store.directory.snapshot import Snapshot
 from relay.store.directory.snapshot import read_alone as read_snapshot
-from relay.store.files import database_url, master_key, state_folder
-from relay.store.store import Store, open_store
+from relay.store.files import state_folder
 from relay.store.writer import Rank
-from relay.values import Endpoint, Network
 
 RELOAD_EVERY = 1.0  # seconds: how soon what a command or another process changed counts
 USAGE_EVERY = 10.0  # seconds: how old other processes' counts towards a quota may be
@@ -68,26 +41,6 @@ USED_EVERY = 60.0  # seconds: how old "last used" of a key may be
 SWEEP_EVERY = 3600.0  # seconds: how much longer than promised something may stay
 SWEEPS = (smtp_failures.sweep, idempotency.sweep)  # each deletes a slice of what is over, and says how much that was
 ANSWER_WITHIN = timedelta(seconds=5)  # what is in hand when the doors close
-
-
-@dataclass(frozen=True, slots=True)
-class Core:
-    """Everything between the doors and SES: what both edges ask, and what holds the directory in memory."""
-
-    store: Store
-    accounts: Accounts
-    dispatcher: Dispatcher
-    senders: Senders
-    logins: Logins
-    door: Door
-    quota: Quota
-    caps: DailyCaps
-    disk: Disk
-    failures: FailureLog
-    intake: Intake
-    desk: Desk
-    memory: MemoryBudget
-    metrics: Metrics
 
 
 class Server:
@@ -197,100 +150,13 @@ class Server:
         self._is_stopping = True
 
 
-async def take_over(core: Core, snapshot: Snapshot) -> None:
-    """Open, change and close SES accounts and lanes as the directory has them."""
-    holds = standing.holds(snapshot, core.senders.plans)
-    wanted: dict[str, Access] = {}
-    for name, account in snapshot.accounts.items():
-        try:
-            wanted[name] = access_of(account, core.store.sealer)
-        except SealingError as exc:  # one account's trouble, not everybody's
-            log.trouble("account.unreadable", exc, account=name)
-            holds[name][ACCOUNT] = Problem(Kind.SES_CONFIG, f"{exc}: give the account its credentials again")
-            wanted[name] = Access(name, account.region, StaticKeys("unreadable", "unreadable"), account.endpoint_url)
-    opened = await core.accounts.replace(wanted)
-    await core.dispatcher.replace(snapshot, opened, holds)
-
-
-async def count_usage(store: Store, quota: Quota, caps: DailyCaps) -> None:
-    """What every process together accepted: this month of tenants, today of devices."""
-    now = now_ms()
-    month, today = await store.read(lambda db: (usage.of_month(db, now), device_usage.of_day(db, now)))
-    quota.load(month, now)
-    caps.load(today, now)
-
-
-@asynccontextmanager
-async def _built(settings: Settings) -> AsyncIterator[Core]:
-    """The core over its opened database, with the directory in memory, and nothing running yet.
-
-    Raises StoreError, SealingError or Problem where it cannot be, with what to do.
-    """
-    metrics = Metrics()
-    memory = MemoryBudget(settings.limits.message_memory)
-    metrics.message_memory.set_function(lambda: memory.used)
-    url = database_url(settings)
-    async with (
-        open_store(url, master_key(settings)) as store,
-        Accounts(base_of(settings.aws)) as accounts,
-        _resolver(settings) as resolver,
-    ):
-        await store.change(lambda db: declaring.apply(db, store.sealer, settings))
-        senders = Senders(store.sealer, await store.read_whole(read_snapshot), settings.plans)
-        logins = Logins(settings.logins, exempt_networks(settings))
-        logins.replace(await store.read(blocks.standing))
-        quota, caps = Quota(), DailyCaps()
-        await count_usage(store, quota, caps)
-        dispatcher = Dispatcher(settings, store, metrics)
-        disk = Disk(sqlite_path(url).parent if is_sqlite(url) else None, settings.limits.max_message_size)
-        recipients = Recipients(store, MxCheck(resolver, settings.mx.policy, settings.mx.on_trouble))
-        yield Core(
-            store=store,
-            accounts=accounts,
-            dispatcher=dispatcher,
-            senders=senders,
-            logins=logins,
-            door=Door(senders, logins),
-            quota=quota,
-            caps=caps,
-            disk=disk,
-            failures=FailureLog(metrics),
-            intake=Intake(settings, senders, recipients, quota, caps, disk, store, dispatcher, metrics),
-            desk=Desk(store, accounts, resolver),
-            memory=memory,
-            metrics=metrics,
-        )
-
-
-@asynccontextmanager
-async def _resolver(settings: Settings) -> AsyncIterator[Resolver]:
-    resolver = Resolver(settings.dns.nameservers, settings.dns.timeout)
-    try:
-        yield resolver
-    finally:
-        await resolver.close()
-
-
-@asynccontextmanager
-async def accepting(settings: Settings) -> AsyncIterator[State]:
-    """What the HTTP application needs over the queue alone: nothing listens, and nothing is sent. For commands.
-
-    Raises what `running` does; StoreError where a server has the database to itself.
-    """
-    async with _built(settings) as core:
-        try:
-            yield _http_state(settings, core, lambda: Readiness(is_ready=True, faults={}))
-        finally:
-            await core.intake.close()
-
-
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Server]:
     """A whole server: accepting and sending from here to the end of the block, then stopped in order.
 
     Raises StoreError, SealingError, CertificateError, Problem or OSError where it cannot start, with what to do.
     """
-    async with _built(settings) as core:
+    async with built(settings) as core:
         server = Server(core)
         await take_over(core, core.senders.snapshot)
         await core.dispatcher.start()
@@ -330,12 +196,6 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
             log.event("server.stopped")
 
 
-def exempt_networks(settings: Settings) -> tuple[Network, ...]:
-    """Who is never blocked for failed logins: whom the operator names, and whoever may send without a key."""
-    trusted = [each.network for listener in settings.smtp.listeners for each in listener.trusted_networks]
-    return (*settings.logins.exempt, *trusted)
-
-
 def _http_server(
     settings: Settings, server: Server, core: Core, certificates: Certificates | None
 ) -> HttpServer | None:
@@ -346,30 +206,7 @@ def _http_server(
     most = min(http.max_connections, descriptors.capacity())
     hall = Hall(most, http.max_connections_per_address, Proxies(http.trusted_proxies))
     core.metrics.http_connections.set_function(lambda: hall.admission.count)
-    return HttpServer(create_app(_http_state(settings, core, server.readiness)), http.address, context, hall)
-
-
-def _http_state(settings: Settings, core: Core, readiness: Callable[[], Readiness]) -> State:
-    http = settings.http or Http(address=Endpoint("127.0.0.1", 0))  # a command needs no listener
-    return State(
-        intake=core.intake,
-        store=core.store,
-        desk=core.desk,
-        door=core.door,
-        rates=Rates(),
-        memory=core.memory,
-        metrics=core.metrics,
-        readiness=readiness,
-        measure=core.dispatcher.measure,
-        held=core.dispatcher.held,
-        note=core.dispatcher.note,
-        metrics_for=http.metrics,
-        requests_per_minute={"native": http.requests_per_minute, **http.dialect_requests_per_minute.model_dump()},
-        management_requests_per_minute=http.management_requests_per_minute,
-        public_url=http.public_url or "",
-        trusted_proxies=http.trusted_proxies,
-        cors_origins=http.cors_origins,
-    )
+    return HttpServer(create_app(http_state(settings, core, server.readiness)), http.address, context, hall)
 
 
 def _certificates(settings: Settings) -> Certificates | None:

@@ -16,7 +16,7 @@ FILES = sorted(RELAY.rglob("*.py"))
 # Each may import what stands further to the left, and itself (design: layout and the direction of imports).
 ORDER = """
 errors | log,metrics,certificates,container,memory,templates,__init__ | message | delivery | values | declared | settings | config | sealing | store | ses,dns
-| routing | dispatch | feedback | management | smtp,http | app | cli | __main__
+| routing | dispatch | feedback | management | smtp,http | core | app | cli | __main__
 """
 RANKS = {name: rank for rank, group in enumerate(ORDER.split("|")) for name in group.strip().split(",")}
 # A stand-in for another company's servers: it knows nothing of ours, and only the command line starts it.

@@ -1,12 +1,13 @@
-"""How much memory there is, read from made-up cgroups of both versions."""
+"""How much memory there is, read from made-up cgroups of both versions; and what the collector need not look at."""
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import pytest
 
-from relay.memory import allowed
+from relay.memory import allowed, leave_alone
 
 MB = 1 << 20
 
@@ -36,3 +37,12 @@ def test_the_least_limit_counts(tmp_path: Path, groups: str, files: dict[str, ob
     machine = allowed(tmp_path / "none", tmp_path)
     assert machine > 64 * MB
     assert allowed(said, tmp_path / "mounted") == (machine if expected is None else expected * MB)
+
+
+def test_what_is_there_is_left_alone_by_the_collector() -> None:
+    before = gc.get_freeze_count()
+    try:
+        leave_alone()
+        assert gc.get_freeze_count() > before
+    finally:
+        gc.unfreeze()

@@ -69,10 +69,10 @@ async def into_the_queue(settings: Settings, request: Request, headers: Mapping[
     What it accepts waits for the next server, or for the one that owns the lane. Raises StoreError where a server has
     the database to itself.
     """
-    from relay import app
+    from relay import core
     from relay.http.calling import call
 
-    async with app.accepting(settings) as state:
+    async with core.accepting(settings) as state:
         status, octets = await call(
             state, PATH, request.query, {"Content-Type": request.content_type, **headers}, request.body
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -63,6 +63,10 @@ def send(
     template: Annotated[str | None, typer.Option(help="A stored template: NAME, or NAME@VERSION.")] = None,
     var: Annotated[Several, typer.Option(help="A variable of it: NAME=VALUE; JSON where it is some.")] = None,
     variables: Annotated[Path | None, typer.Option(help="A JSON file with the variables.")] = None,
+    missing: Annotated[
+        Literal["error", "empty"] | None,
+        typer.Option(help="What one that is not given is. Default: as the template says."),
+    ] = None,
     send_at: Annotated[str | None, typer.Option(help="When, at most 30 days ahead: 2030-01-31T09:00:00Z.")] = None,
     idempotency_key: Annotated[str | None, typer.Option(help="The same message under one key is sent once.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, and send nothing.")] = False,
@@ -114,6 +118,7 @@ def send(
             "track_clicks": track_clicks,
             "template": {"name": named, "version": _number(version)} if version else named,
             "variables": _variables(variables, var or []),
+            "missing": missing,
             "scheduled_at": send_at,
             "dry_run": dry_run,
         }

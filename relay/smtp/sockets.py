@@ -27,6 +27,10 @@ class Beneath:
         shared = self._transport.get_extra_info("socket")
         if shared is None or self._transport.is_closing():
             raise ConnectionResetError
+        # Older asyncios (Python 3.11.2) begin to read after connection_made, whether that has paused them or not.
+        assert isinstance(self._transport, asyncio.ReadTransport)
+        self._transport.resume_reading()
+        self._transport.pause_reading()
         self._socket: socket.socket = shared.dup()
         self._socket.setblocking(False)
         return self

@@ -119,6 +119,18 @@ def test_a_request_as_the_api_takes_it(world: World, tmp_path: Path) -> None:
     assert letter(world, "asked@one.test")["Subject"] == "Said"
 
 
+def test_a_template_is_filled_in(world: World, tmp_path: Path) -> None:
+    made = {"name": "receipt", "subject": "Order {{ order.id }}", "text": "Thanks, {{ name }}{{ title }}."}
+    assert world.call("POST", "/api/v1/templates", made).status == 201
+    (tmp_path / "variables.json").write_text(json.dumps({"name": "nobody", "order": {"id": 9}}))
+    options = ("--from", "news@shared.example", "--to", "filled@one.test", "--template", "receipt@1")
+    options += ("--variables", str(tmp_path / "variables.json"), "--var", "name=Ana")
+    assert "variables.title" in refused(world.folder, "send", "--key", world.key, *options)
+    sent(world, *options, "--missing", "empty")
+    found = letter(world, "filled@one.test")
+    assert (found["Subject"], found.get_content().strip()) == ("Order 9", "Thanks, Ana.")
+
+
 def test_under_one_key_it_is_sent_once(world: World) -> None:
     options = ("--from", "news@shared.example", "--to", "once@one.test", "--subject", "Once", "--text", "x")
     ids = {sent(world, *options, "--idempotency-key", "o-1") for _ in range(3)}

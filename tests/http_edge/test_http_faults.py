@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import gc
 import json
-import time
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -15,14 +13,13 @@ from typing import Any
 
 import pytest
 
-from relay import app
+from relay import core
 from relay.cli.starting import create_key
 from relay.declared import Permission
 from relay.errors import Kind, Problem
 from relay.http.calling import call
 from relay.http.requests import MOST_MARKS, read_json, weight_of
 from relay.management import declaring
-from relay.memory import leave_alone
 from relay.routing.limits import LARGE
 from relay.store.beside import with_database
 from relay.store.database import migrate_postgresql
@@ -91,10 +88,10 @@ def test_many_values_in_few_octets_are_not_read_on_the_loop() -> None:
 
 
 class Turns:
-    """How long, in seconds of the loop's own thread, its longest turn took while the context was open."""
+    """How often the loop went round while the context was open."""
 
     def __init__(self) -> None:
-        self.longest = 0.0
+        self.count = 0
 
     async def __aenter__(self) -> Turns:
         self._task = asyncio.create_task(self._look())
@@ -106,9 +103,8 @@ class Turns:
 
     async def _look(self) -> None:
         while True:
-            before = time.thread_time()
             await asyncio.sleep(0)
-            self.longest = max(self.longest, time.thread_time() - before)
+            self.count += 1
 
 
 @pytest.mark.parametrize(
@@ -126,17 +122,13 @@ def test_a_batch_does_not_hold_up_others(tmp_path: Path, letters: list[Any]) -> 
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
     body = json.dumps({"emails": letters}).encode()
 
-    async def story() -> float:
-        async with app.accepting(settings) as state, Turns() as turns:
+    async def story() -> int:
+        async with core.accepting(settings) as state, Turns() as turns:
             status, said = await call(state, f"{PATH}/batch", (), headers, body)
             assert (status, json.loads(said)["accepted"]) == (202, 100)
-        return turns.longest
+        return turns.count
 
-    leave_alone()  # as a server does
-    try:
-        assert asyncio.run(story()) < 0.04
-    finally:
-        gc.unfreeze()
+    assert asyncio.run(story()) >= 2 * len(letters)  # after each is composed, and after each is sealed
 
 
 # -- answered before, and asked again after the directory has changed ----------------------------------------------------
@@ -187,7 +179,7 @@ def test_of_two_processes_both_say_what_the_first_one_did(tmp_path: Path) -> Non
                     mx={"policy": policy, "on_trouble": "accept"},
                     dns={"nameservers": [dns.nameserver]},
                 )
-                states.append(await stack.enter_async_context(app.accepting(settings)))
+                states.append(await stack.enter_async_context(core.accepting(settings)))
             key = await asyncio.to_thread(create_key, tmp_path / "off" / "config.yaml", "test", Permission.FULL)
             for state in states:
                 state.intake.senders.replace(await state.store.read_whole(snapshot.read))
@@ -225,7 +217,7 @@ def test_a_message_takes_as_much_memory_as_is_counted(tmp_path: Path) -> None:
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
 
     async def story() -> int:
-        async with app.accepting(settings) as state:
+        async with core.accepting(settings) as state:
             tracemalloc.start()
             try:
                 before, _ = tracemalloc.get_traced_memory()

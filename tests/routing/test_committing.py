@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from relay import app
+from relay import core
 from relay.cli.starting import create_key
 from relay.declared import Permission
 from relay.http.calling import call
@@ -51,7 +51,7 @@ def test_a_client_that_goes_away_at_any_moment(tmp_path: Path, sort: str) -> Non
 
     async def story() -> list[bool]:
         cut: list[bool] = []
-        async with app.accepting(settings) as state:
+        async with core.accepting(settings) as state:
             tenant = await state.store.read(installation.default_tenant)
             for turns in range(60):
                 asking = asyncio.create_task(ask(state, f"k{turns}"))
