@@ -108,21 +108,22 @@ def _author_then(state: State, credential: Credential, letter: Letter, outcome: 
 def author_of(state: State, credential: Credential, letter: Letter) -> Address:
     """Whom a letter is from. Raises Problem(BAD_REQUEST | NOT_REGISTERED) where that cannot be said."""
     senders = state.intake.senders
-    named = letter.domain
-    if named is not None and senders.registered_name(credential, named) is None:
-        raise Problem(Kind.NOT_REGISTERED, f"{named} is not registered here: ask the operator to add it", aspect=NAMED)
+    domain = letter.domain
+    named = None if domain is None else senders.find(domain, credential.tenant_id)
+    if domain is not None and named is None:
+        raise Problem(Kind.NOT_REGISTERED, f"{domain} is not registered here: ask the operator to add it", aspect=NAMED)
     if letter.author is not None:
         author = letter.author
-        if named is not None and senders.registered(credential, author) != senders.find(named, credential.tenant_id):
+        if named is not None and senders.registered(credential, author) != named:
             raise Problem(
                 Kind.BAD_REQUEST, faults=(Fault("domain", f"is not the domain of {author}: leave one of them out"),)
             )
         return author
-    found = senders.default_sender(credential, named and senders.registered_name(credential, named))
+    found = senders.default_sender(credential, None if named is None else named.name)
     if found is not None:
         return found
-    if named is not None:
-        return Address(LOCAL, named)
+    if domain is not None:
+        return Address(LOCAL, domain)
     if (ready := senders.first_ready(credential)) is None:
         raise Problem(Kind.NOT_REGISTERED, "the message does not say whom it is from, and no domain here is verified")
     return Address(LOCAL, ready.name)

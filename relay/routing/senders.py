@@ -163,11 +163,6 @@ class Senders:
         if (problem := standing.refused_tenant(credential.tenant)) is not None:
             raise problem
 
-    def registered_name(self, credential: Credential, domain: str) -> str | None:
-        """The name under which the credential's tenant has a domain registered that carries this one."""
-        found = self.find(domain, credential.tenant_id)
-        return None if found is None else found.name
-
     def default_sender(self, credential: Credential, domain: str | None = None) -> Address | None:
         """Whom mail without a From is from: the default sender of that domain, or of the first that has one.
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import resource
+import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 FROM_ONE = 40  # connections from one loopback address
 ENVELOPE = b"EHLO c.test\r\n", b"MAIL FROM:<me@shared.example>\r\n", b"RCPT TO:<x@one.test>\r\n", b"DATA\r\n"
@@ -106,6 +107,19 @@ async def gather(port: int, behaviour: Behaviour, count: int) -> None:
         for _ in range(count):
             await came.acquire()
         print("gathered", flush=True)
+
+
+@contextlib.contextmanager
+def gathered(*arguments: object, module: str = "tests.faults.crowd") -> Iterator[None]:
+    """A crowd as a process of its own while the context is open; all of it has connected when that begins."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            assert process.stdout.readline() == b"gathered\n"
+            yield
+        finally:
+            process.kill()
 
 
 def run(port: int, behaviour: Behaviour, count: int) -> None:

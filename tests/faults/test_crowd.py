@@ -5,14 +5,10 @@ Each prints a line for the table in docs/reliability.md.
 
 from __future__ import annotations
 
-import contextlib
 import resource
 import smtplib
-import subprocess
-import sys
 import time
 import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 from statistics import quantiles
 
@@ -20,6 +16,7 @@ import psutil
 import pytest
 
 from tests import processes
+from tests.faults.crowd import gathered
 from tests.faults.load import BODY
 from tests.processes import Relay
 
@@ -27,18 +24,6 @@ pytestmark = pytest.mark.soak
 
 SECONDS = 30.0
 TEXT = f"From: me@shared.example\r\nTo: you@dest.example\r\nSubject: good\r\n\r\n{BODY}\r\n"
-
-
-@contextlib.contextmanager
-def crowd(port: int, behaviour: str, count: int) -> Iterator[None]:
-    command = [sys.executable, "-m", "tests.faults.crowd", str(port), behaviour, str(count)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        try:
-            assert process.stdout.readline() == b"gathered\n"
-            yield
-        finally:
-            process.kill()
 
 
 def serve_good_clients(relay: Relay, seconds: float) -> tuple[list[float], int]:
@@ -71,7 +56,7 @@ def measure(folder: Path, behaviour: str, count: int, limits: dict[str, int]) ->
         relay.start()
         assert relay.process is not None
         before = psutil.Process(relay.process.pid).memory_info().rss
-        with crowd(relay.tls, behaviour, count):
+        with gathered(relay.tls, behaviour, count):
             took, failures = serve_good_clients(relay, SECONDS)
             held = connections(relay)
             memory = psutil.Process(relay.process.pid).memory_info().rss
@@ -105,7 +90,7 @@ def test_few_descriptors(tmp_path: Path) -> None:
     with processes.sandbox("--rate", "100000") as sandbox, processes.relay(tmp_path, sandbox.url) as relay:
         relay.limits = ("prlimit", "--nofile=64:64")
         relay.start()
-        with crowd(relay.tls, "idle", 120):
+        with gathered(relay.tls, "idle", 120):
             took, failures = serve_good_clients(relay, SECONDS)
         print(f"\n64 descriptors  clients 120  good messages {len(took)}  turned away {failures}")
         with smtplib.SMTP("127.0.0.1", relay.smtp, timeout=30) as smtp:

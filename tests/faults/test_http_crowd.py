@@ -5,14 +5,10 @@ Each prints a line for the table in docs/reliability.md.
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import json
-import subprocess
-import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from statistics import quantiles
 
@@ -20,6 +16,7 @@ import psutil
 import pytest
 
 from tests import processes
+from tests.faults.crowd import gathered
 from tests.processes import Relay
 
 pytestmark = pytest.mark.soak
@@ -27,18 +24,6 @@ pytestmark = pytest.mark.soak
 SECONDS = 30.0
 MOST_MEMORY = 450 << 20  # octets resident: the budget for messages, twice for what is parsed, and the process itself
 BODY = json.dumps({"from": "me@shared.example", "to": "you@dest.example", "subject": "good", "text": "x" * 5000})
-
-
-@contextlib.contextmanager
-def crowd(port: int, behaviour: str, count: int, key: str) -> Iterator[None]:
-    command = [sys.executable, "-m", "tests.faults.http_crowd", str(port), behaviour, str(count), key]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        try:
-            assert process.stdout.readline() == b"gathered\n"
-            yield
-        finally:
-            process.kill()
 
 
 def send(relay: Relay, key: str) -> int:
@@ -96,7 +81,7 @@ def test_a_good_client_beside_hostile_ones(tmp_path: Path, behaviour: str, count
         assert relay.process is not None
         before = psutil.Process(relay.process.pid).memory_info().rss
         assert send(relay, key) == 202
-        with crowd(relay.http, behaviour, count, theirs):
+        with gathered(relay.http, behaviour, count, theirs, module="tests.faults.http_crowd"):
             took, failures, most = serve_good_client(relay, key, SECONDS)
         p99 = quantiles(took, n=100)[98]
         print(
