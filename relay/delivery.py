@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import Enum
+from enum import Enum, IntFlag
 
 from relay.errors import After, Kind
 from relay.message import Mode, Stream
@@ -55,6 +55,22 @@ class RecipientState(Enum):
     COMPLAINED = "complained"
 
 
+class Report(IntFlag):
+    """What the sender of an SMTP message is told of a delivery by a report of its own (RFC 3461 section 4.1)."""
+
+    NONE = 0
+    SUCCESS = 1  # that SES took it: SES itself reports nothing
+    FAILURE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Tracking:
+    """Whether opens and clicks of one message are tracked; None: as the configuration set has it."""
+
+    opens: bool | None = None
+    clicks: bool | None = None
+
+
 class OnUnknown(Enum):
     """What to do with a delivery that SES may or may not have, once nothing more can be learnt."""
 
@@ -80,6 +96,8 @@ class Delivery:
     possible_duplicates: int
     first_due_at: int
     wrapped_key: bytes | None = None
+    tracking: Tracking = Tracking()
+    reports: Report = Report.NONE
 
 
 @dataclass(frozen=True, slots=True)

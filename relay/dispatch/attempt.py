@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -26,7 +26,6 @@ from relay.store.store import Store
 from relay.store.writer import Rank
 
 IN_PLACE = 1.0  # seconds until a throttled call is tried once more
-NO_FEEDBACK = timedelta(0)  # without SES events an unknown outcome stays unknown: waiting teaches nothing
 AT_ONCE = 64 << 20  # octets of large messages in calls at a time: SES takes some 40 MB a second (SES fact 1.2)
 
 
@@ -55,7 +54,9 @@ class Attempts:
         metrics: Metrics,
         pace: Pace,
         stops: Stops,
+        window: Callable[[], timedelta],
     ) -> None:
+        """`window`: how long an outcome that is not known may still be learnt from SES's events."""
         self.name = account.name
         self.stops = stops
         self.pace = pace
@@ -65,6 +66,7 @@ class Attempts:
         self._store = store
         self._policy = policy
         self._metrics = metrics
+        self._window = window
         self._large = Gate(AT_ONCE)
 
     async def make(self, delivery: Delivery, content: bytes | None) -> Settlement:
@@ -186,7 +188,7 @@ class Attempts:
         return settlement
 
     def _failed(self, delivery: Delivery, kind: Kind, detail: str) -> Settlement:
-        return self._policy.after(kind, delivery, now_ms(), account=self.name, window=NO_FEEDBACK, detail=detail)
+        return self._policy.after(kind, delivery, now_ms(), account=self.name, window=self._window(), detail=detail)
 
     async def _settle(self, delivery: Delivery, settlement: Settlement) -> None:
         """Write the outcome, however long the database needs: what SES took must not be sent again."""

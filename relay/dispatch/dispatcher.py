@@ -1,4 +1,4 @@
-"""All lanes together: finds the lane of a domain, keeps lanes at what the directory says, and sweeps what waits."""
+"""All lanes together: finds the lane of a domain, and keeps lanes at what the directory says."""
 
 from __future__ import annotations
 
@@ -11,25 +11,23 @@ from relay import log
 from relay.config import Settings
 from relay.delivery import RetryPolicy, State
 from relay.dispatch.lane import Lane, Reservation
+from relay.dispatch.sweeps import Sweeps
 from relay.errors import Kind, Problem
 from relay.metrics import Metrics
 from relay.ses.access import CONCURRENCY
 from relay.ses.wire import Quota, SesAccount
-from relay.store import listing, sweeping
+from relay.store import listing
 from relay.store.clock import milliseconds, now_ms
 from relay.store.directory.domains import SenderDomain
 from relay.store.directory.snapshot import Snapshot
 from relay.store.queue import Queue
 from relay.store.store import Store
-from relay.store.writer import Rank
 
-SWEEP_EVERY = 1.0  # seconds
+SHARE_EVERY = 1.0  # seconds: how soon what another process accepted is seen
 QUOTA_EVERY = timedelta(minutes=5)  # SES fact 3; GetAccount itself is limited to one call a second
 QUOTA_AGAIN = timedelta(seconds=30)  # after it failed
-EXPIRE_EVERY = timedelta(minutes=1)
-RETENTION_EVERY = timedelta(hours=1)
-TRUNCATE_EVERY = timedelta(seconds=60)  # the README's promise on how long destroyed content can be read back
 GRACE = timedelta(seconds=20)
+NO_FEEDBACK = timedelta(0)  # without SES events an unknown outcome stays unknown: waiting teaches nothing
 
 
 class Dispatcher:
@@ -46,6 +44,7 @@ class Dispatcher:
         self._leaving: list[Lane] = []  # of accounts that have gone: their last calls are under way
         self._running: dict[str, list[asyncio.Task[None]]] = {}
         self._tasks: asyncio.TaskGroup | None = None
+        self._sweeps = Sweeps(store, self._policy, metrics, self.note, self._take_destroyed)
 
     # -- what the core asks ------------------------------------------------------------------------------------------
 
@@ -96,6 +95,7 @@ class Dispatcher:
                     rate=rate,
                     concurrency=at_once,
                     waits=self.note,
+                    window=lambda: NO_FEEDBACK,
                 )
                 if self._is_closing:
                     lane.close()
@@ -131,15 +131,10 @@ class Dispatcher:
 
     async def start(self) -> None:
         """Before the doors open, after the first `replace`: what a dead process left becomes unknown."""
-        lost = await self._store.write(sweeping.recover, self._store.is_alone, Rank.SETTLE)
-        if lost:
-            log.trouble("recovery.unknown_outcomes", deliveries=lost)
-        orphans = await self._store.read(sweeping.orphans)
-        await self._sweep_contents(orphans)
+        await self._sweeps.start()
         for domain, stream in await self._store.read(listing.waiting):
             if domain not in self._domains:
                 log.trouble("queue.orphaned", domain=domain, stream=stream.value, remedy="register the domain again")
-        await self._sweep()
         await self.look_again()
 
     async def run(self) -> None:
@@ -147,7 +142,9 @@ class Dispatcher:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             self._start_lanes()
-            tasks.create_task(self._sweep_for_ever(), name="sweeps")
+            tasks.create_task(self._sweeps.run(), name="sweeps")
+            if not self._store.is_alone:
+                tasks.create_task(self._share(), name="share")
 
     def start_nothing_more(self) -> None:
         """What is accepted from now on stays queued for the next start."""
@@ -161,7 +158,7 @@ class Dispatcher:
         left = sum(await asyncio.gather(*(lane.drain(GRACE) for lane in every)))
         if left:
             log.trouble("shutdown.calls_left", calls=left)
-        await self._sweep_contents(self._take_destroyed())
+        await self._sweeps.clear()
 
     async def look_again(self) -> None:
         """Ask the database what waits: someone else may have written."""
@@ -198,49 +195,18 @@ class Dispatcher:
             sending=quota.is_sending_enabled,
         )
 
-    # -- sweeps ------------------------------------------------------------------------------------------------------
+    # -- what others own ---------------------------------------------------------------------------------------------
 
-    async def _sweep_for_ever(self) -> None:
-        expired_at = truncated_at = time.monotonic()
-        retained_at = -RETENTION_EVERY.total_seconds()  # at once after a start, too
+    async def _share(self) -> None:
+        """On PostgreSQL: take the lanes that nobody has, and see what other processes accepted."""
         while True:
-            started = time.monotonic()
-            await asyncio.sleep(SWEEP_EVERY)
-            now = time.monotonic()
-            self._metrics.loop_lag.observe(max(0.0, now - started - SWEEP_EVERY))
+            await asyncio.sleep(SHARE_EVERY)
             try:
-                is_expiring = now - expired_at > EXPIRE_EVERY.total_seconds()
-                await self._sweep(is_expiring=is_expiring)
-                expired_at = now if is_expiring else expired_at
-                await self._sweep_contents(self._take_destroyed())
-                if now - retained_at > RETENTION_EVERY.total_seconds():
-                    retained_at = now
-                    await self._sweep_retention()
-                if now - truncated_at > TRUNCATE_EVERY.total_seconds() and await self._store.truncate_log():
-                    truncated_at = now
-                if not self._store.is_alone:
-                    for lane in list(self.lanes.values()):  # they may come and go meanwhile
-                        await self._own(lane)
-                    await self.look_again()
+                for lane in list(self.lanes.values()):  # they may come and go meanwhile
+                    await self._own(lane)
+                await self.look_again()
             except Exception as exc:  # the next round tries again: mail must not stop for it
-                log.trouble("sweep.failed", exc)
-
-    async def _sweep(self, *, is_expiring: bool = True) -> None:
-        queues: tuple[Queue, ...] = ()
-        if is_expiring:
-            too_old = now_ms() - milliseconds(self._policy.max_age)
-            queues = tuple(queue for queue, due in (await self._store.read(listing.waiting)).items() if due <= too_old)
-        swept = await self._store.write(
-            sweeping.sweep_waiting, sweeping.Round(self._policy, queues, self._store.is_alone), Rank.SWEEP
-        )
-        if swept.requeued:
-            self._metrics.possible_duplicates.inc(swept.requeued)
-            log.event("queue.possible_duplicates", deliveries=swept.requeued)
-        if swept.failed:
-            log.event("queue.expired", deliveries=swept.failed)
-        for queue in swept.woken:
-            self.note(queue, now_ms())
-        await self._sweep_contents(list(swept.destroyed))
+                log.trouble("share.failed", exc)
 
     def _take_destroyed(self) -> list[int]:
         found: list[int] = []
@@ -249,15 +215,6 @@ class Dispatcher:
             lane.attempts.destroyed.clear()
         self._leaving = [lane for lane in self._leaving if lane.is_busy]
         return found
-
-    async def _sweep_contents(self, message_ids: list[int]) -> None:
-        for start in range(0, len(message_ids), sweeping.SLICE):
-            await self._store.write(sweeping.sweep_contents, message_ids[start : start + sweeping.SLICE], Rank.SWEEP)
-
-    async def _sweep_retention(self) -> None:
-        """Destroy kept content whose time is over, a slice at a time."""
-        while destroyed := await self._store.write(sweeping.sweep_retention, None, Rank.SWEEP):
-            await self._sweep_contents(list(destroyed))
 
     async def _own(self, lane: Lane) -> None:
         """On PostgreSQL one process owns a lane; the others accept and leave its mail queued."""

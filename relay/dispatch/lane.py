@@ -58,13 +58,17 @@ class Lane:
         rate: float,
         concurrency: int,
         waits: Callable[[Queue, int], None],
+        window: Callable[[], timedelta],
     ) -> None:
-        """`waits` is told when something is to be looked at again: its domain may have another lane by then."""
+        """`waits` is told when something is to be looked at again: its domain may have another lane by then.
+
+        `window`: how long an outcome that is not known may still be learnt.
+        """
         self.name = account.name
         self.pace = Pace.at_rate(rate, time.monotonic())
         self.stops = Stops()
         self.is_owned = False  # whether this process is the one that takes work for the account
-        self.attempts = Attempts(account, store, {}, policy, metrics, self.pace, self.stops)
+        self.attempts = Attempts(account, store, {}, policy, metrics, self.pace, self.stops, window)
         self._store = store
         self._rate = rate
         self._concurrency = concurrency

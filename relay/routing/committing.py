@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from relay import log
-from relay.delivery import Delivery
+from relay.delivery import Delivery, Tracking
 from relay.errors import Problem
 from relay.message import Acceptance
 from relay.metrics import Metrics
@@ -177,4 +177,6 @@ def _first_attempt(new: NewMessage) -> Delivery:
         possible_duplicates=0,
         first_due_at=new.due_at,
         wrapped_key=new.wrapped_key,
+        tracking=Tracking(new.options.track_opens, new.options.track_clicks),
+        reports=only.reports,
     )

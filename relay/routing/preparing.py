@@ -105,6 +105,7 @@ class Preparing:
             dsn=submission.dsn,
             options=fixed.options,
             is_capped=cap_of(credential.key) is not None,
+            forgets=route.mode is Mode.BYOC,
         )
         acceptance = Acceptance(
             public_id, fixed.message_id, accepted_at, route.mode, warnings=(*submission.warnings, *warnings_of(route))

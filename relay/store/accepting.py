@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from relay.delivery import RecipientState, State
+from relay.delivery import RecipientState, Report, State
 from relay.message import Addressee, Dsn, Mode, Options, Stream
 from relay.store import device_usage, idempotency, usage
 from relay.store.clock import LEASE, clock, milliseconds
@@ -19,17 +19,20 @@ from relay.store.schema import contents, deliveries, messages, recipients
 
 @dataclass(frozen=True, slots=True)
 class NewDelivery:
-    """Recipients of one SES call, each with the id of its row and its address's keyed hash."""
+    """Recipients of one SES call, each with the id of its row and its address's keyed hash; what its sender is told."""
 
     id: int
     recipients: tuple[tuple[int, Addressee, bytes], ...]
+    reports: Report = Report.NONE
+    delay_at: int | None = None  # when its sender is told that it is late
 
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
     """An accepted submission as it is written. `state` is SENDING only where a lane reserved the attempt.
 
-    `is_capped`: it counts towards the daily cap of the device that sent it.
+    `is_capped`: it counts towards the daily cap of the device that sent it. `forgets`: addresses and what the sender
+    said go when it is final. `slim_at`: when the attachments of kept content go. `about`: the message a bounce is on.
     """
 
     id: int
@@ -56,6 +59,9 @@ class NewMessage:
     dsn: Dsn
     options: Options
     is_capped: bool = False
+    forgets: bool = False
+    slim_at: int | None = None
+    about: int | None = None
 
     def started(self) -> NewMessage:
         """The same, committed as an attempt that has begun."""
@@ -118,6 +124,9 @@ def _write(db: Connection, items: Sequence[NewMessage]) -> None:
                 "wrapped_key": item.wrapped_key,
                 "keep_until": item.keep_until,
                 "open_deliveries": len(item.deliveries),
+                "forgets": item.forgets,
+                "slim_at": item.slim_at,
+                "about": item.about,
             }
         )
         for part, sealed in enumerate(item.parts):
@@ -135,6 +144,8 @@ def _write(db: Connection, items: Sequence[NewMessage]) -> None:
                     "possible_duplicates": 0,
                     "first_due_at": item.due_at,
                     "due_at": lease_ends if is_sending else item.due_at,
+                    "reports": new.reports.value,
+                    "delay_at": new.delay_at,
                 }
             )
             for row_id, addressee, address_hash in new.recipients:

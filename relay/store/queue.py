@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection, bindparam, func, select, tuple_, update
 
-from relay.delivery import Delivery, RecipientState, Settlement, State
+from relay.delivery import Delivery, RecipientState, Report, Settlement, State, Tracking
 from relay.errors import Kind
 from relay.message import Mode, Stream
 from relay.store.clock import LEASE, clock, milliseconds
@@ -138,7 +138,7 @@ def load(db: Connection, ids: Sequence[int]) -> list[Delivery]:
         addresses[delivery_id].append(address)
     rows = db.execute(
         select(deliveries, messages.c.public_id, messages.c.tenant_id, messages.c.mode)
-        .add_columns(messages.c.size, messages.c.wrapped_key)
+        .add_columns(messages.c.size, messages.c.wrapped_key, messages.c.track_opens, messages.c.track_clicks)
         .join(messages, messages.c.id == deliveries.c.message_id)
         .where(deliveries.c.id.in_(ids))
         .order_by(deliveries.c.id)
@@ -159,6 +159,8 @@ def load(db: Connection, ids: Sequence[int]) -> list[Delivery]:
             possible_duplicates=row.possible_duplicates,
             first_due_at=row.first_due_at,
             wrapped_key=row.wrapped_key,
+            tracking=Tracking(row.track_opens, row.track_clicks),
+            reports=Report(row.reports),
         )
         for row in rows
     ]

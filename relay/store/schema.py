@@ -18,6 +18,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -26,7 +27,7 @@ from relay.delivery import RecipientState, State
 from relay.message import Field, Mode, Stream
 
 # Every revision in store/migrations, oldest first. A database at another one was written by a newer Relay.
-REVISIONS = ("0001", "0002", "0003", "0004")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005")
 
 metadata = MetaData(
     naming_convention={
@@ -123,6 +124,7 @@ domains = Table(
     Column("streams", Text, nullable=False),  # JSON: those allowed
     Column("default_sender", Text),
     Column("ses_tenant", Text),
+    Column("recipients_per_call", Integer),  # NULL: as many as SES takes
     Column("mail_from", Text),
     Column("status", Text, nullable=False),
     Column("verified_at", BigInteger),
@@ -304,6 +306,12 @@ template_versions = Table(
     CheckConstraint("text IS NOT NULL OR html IS NOT NULL", name="body"),
 )
 
+# The conditions of partial indexes. SQLite uses one only for a query that repeats its condition, word by word.
+SLIMS = text("slim_at IS NOT NULL")
+WAITING = text("state IN ('sending', 'unknown', 'held')")
+UNSENT = text("state IN ('failed', 'cancelled')")
+DELAYS = text("delay_at IS NOT NULL")
+
 messages = Table(
     "messages",
     metadata,
@@ -335,6 +343,11 @@ messages = Table(
     # NULL: destroy the content when the last delivery is final.
     Column("keep_until", BigInteger),
     Column("open_deliveries", Integer, nullable=False),
+    # Whether addresses, subject and what else the sender said go when the last delivery is final.
+    Column("forgets", Boolean, nullable=False, server_default=false()),
+    # When the attachments of content that stays are dropped, once nothing is open. NULL: there is nothing to drop.
+    Column("slim_at", BigInteger),
+    Column("about", Id),  # of a bounce: the message that it reports on, which may be gone
     UniqueConstraint("public_id"),
     one_of("mode", Mode),
     one_of("stream", Stream),
@@ -348,6 +361,7 @@ messages = Table(
         sqlite_where=text("keep_until IS NOT NULL AND wrapped_key IS NOT NULL"),
         postgresql_where=text("keep_until IS NOT NULL AND wrapped_key IS NOT NULL"),
     ),
+    Index("ix_messages_slim_at", "slim_at", sqlite_where=SLIMS, postgresql_where=SLIMS),
 )
 
 contents = Table(
@@ -357,10 +371,6 @@ contents = Table(
     Column("part", Integer, primary_key=True),
     Column("sealed", LargeBinary, nullable=False),
 )
-
-# The conditions of partial indexes. SQLite uses one only for a query that repeats its condition, word by word.
-WAITING = text("state IN ('sending', 'unknown', 'held')")
-UNSENT = text("state IN ('failed', 'cancelled')")
 
 deliveries = Table(
     "deliveries",
@@ -381,6 +391,8 @@ deliveries = Table(
     Column("kind", Text),
     Column("detail", Text),
     Column("ses_message_id", Text),
+    Column("reports", Integer, nullable=False, server_default=text("0")),  # delivery.Report: what its sender is told
+    Column("delay_at", BigInteger),  # when its sender is told that it is late. NULL: not, or not again
     one_of("state", State),
     one_of("stream", Stream),
     CheckConstraint("(state IN ('sent', 'failed', 'cancelled')) = (finished_at IS NOT NULL)", name="finished"),
@@ -415,6 +427,7 @@ deliveries = Table(
         sqlite_where=UNSENT,
         postgresql_where=UNSENT,
     ),
+    Index("ix_deliveries_delay_at", "delay_at", sqlite_where=DELAYS, postgresql_where=DELAYS),
 )
 
 recipients = Table(
@@ -435,4 +448,40 @@ recipients = Table(
     one_of("field", Field),
     Index("ix_recipients_delivery_id", "delivery_id"),
     Index("ix_recipients_address_hash", "address_hash"),
+)
+
+# What keeps an SES account, or one of its domains, from sending, as SES said it. `domain` "" is the whole account.
+stops = Table(
+    "stops",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("domain", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("said", Text, nullable=False),
+    Column("remedy", Text, nullable=False),
+    Column("since", BigInteger, nullable=False),
+)
+
+# What happened to messages, domains, accounts and tenants, oldest first.
+events = Table(
+    "events",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=False),
+    Column("at", BigInteger, nullable=False),
+    Column("type", Text, nullable=False),  # such as account.held
+    Column("tenant_id", Id),
+    Column("account", Text),
+    Column("domain", Text),
+    Column("message_id", Id),
+    Column("data", Text, nullable=False),  # JSON; never content or a secret
+    Index("ix_events_account", "account", "id"),
+)
+
+# Deliveries that SES may have got twice, by the UTC day on which that came to be.
+possible_duplicates = Table(
+    "possible_duplicates",
+    metadata,
+    Column("day", Integer, primary_key=True),  # days since 1970
+    Column("account", Text, primary_key=True),
+    Column("deliveries", BigInteger, nullable=False),
 )

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, null, or_, select, update
 
 from relay.delivery import FINAL, MOVES, RecipientState, Settlement, State
-from relay.message import Mode
 from relay.store.clock import clock
 from relay.store.schema import deliveries, messages, recipients
 
@@ -135,7 +134,7 @@ def close_messages(db: Connection, message_ids: Sequence[int], now: int) -> set[
 
 
 def destroy(db: Connection, which: ColumnElement[bool], now: int) -> set[int]:
-    """Forget content keys and, of byoc mail, the addresses and what the sender said of the mail.
+    """Forget content keys and, of mail that is not to be remembered, the addresses and what its sender said of it.
 
     What stays of a recipient is a keyed hash (design: privacy).
     """
@@ -143,13 +142,13 @@ def destroy(db: Connection, which: ColumnElement[bool], now: int) -> set[int]:
         update(messages)
         .where(which, messages.c.wrapped_key.is_not(None))
         .values(wrapped_key=null(), destroyed_at=now)
-        .returning(messages.c.id, messages.c.mode)
+        .returning(messages.c.id, messages.c.forgets)
     ).all()
-    byoc = [row.id for row in rows if row.mode == Mode.BYOC.value]
-    if byoc:
+    forgetful = [row.id for row in rows if row.forgets]
+    if forgetful:
         forgotten = dict.fromkeys(("mail_from", "header_from", "subject", "envid", "metadata"))
-        db.execute(update(messages).where(messages.c.id.in_(byoc)).values(forgotten))
-        theirs = select(deliveries.c.id).where(deliveries.c.message_id.in_(byoc))
+        db.execute(update(messages).where(messages.c.id.in_(forgetful)).values(forgotten))
+        theirs = select(deliveries.c.id).where(deliveries.c.message_id.in_(forgetful))
         db.execute(update(recipients).where(recipients.c.delivery_id.in_(theirs)).values(address=None, orcpt=None))
     return {row.id for row in rows}
 

@@ -84,6 +84,7 @@ def message(
         ),
         dsn=Dsn(),
         options=Options(),
+        forgets=mode is Mode.BYOC,
     )
 
 

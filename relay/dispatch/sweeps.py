@@ -1,0 +1,118 @@
+"""What time brings, looked for again and again: unknown outcomes, mail that waited too long, content that can go."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from relay import log
+from relay.delivery import RetryPolicy
+from relay.metrics import Metrics
+from relay.store import listing, sweeping
+from relay.store.clock import milliseconds, now_ms
+from relay.store.queue import Queue
+from relay.store.store import Store
+from relay.store.writer import Rank
+
+EVERY = 1.0  # seconds between rounds
+EXPIRE_EVERY = timedelta(minutes=1)
+RETENTION_EVERY = timedelta(hours=1)
+TRUNCATE_EVERY = timedelta(seconds=60)  # the README's promise on how long destroyed content can be read back
+
+
+@dataclass(slots=True)
+class Chore:
+    """Something to do from time to time. `work` says whether it was done; if not, it is due again in the next round."""
+
+    every: timedelta
+    work: Callable[[], Awaitable[bool]]
+    done_at: float = float("-inf")  # at once after a start, too
+
+    async def look(self, now: float) -> None:
+        if now - self.done_at > self.every.total_seconds() and await self.work():
+            self.done_at = now
+
+
+class Sweeps:
+    """Built by the dispatcher. `note` is told which queues have work again; `take_destroyed` gives messages whose key
+    is gone since it was last asked."""
+
+    def __init__(
+        self,
+        store: Store,
+        policy: RetryPolicy,
+        metrics: Metrics,
+        note: Callable[[Queue, int], None],
+        take_destroyed: Callable[[], list[int]],
+    ) -> None:
+        self._store = store
+        self._policy = policy
+        self._metrics = metrics
+        self._note = note
+        self._take_destroyed = take_destroyed
+        started = time.monotonic()
+        self._chores = (
+            Chore(EXPIRE_EVERY, self._expire, started),  # the start did it
+            Chore(RETENTION_EVERY, self._retain),
+            Chore(TRUNCATE_EVERY, store.truncate_log, started),
+        )
+
+    async def start(self) -> None:
+        """Before the doors open: what a dead process left becomes unknown, and what it did not clear away goes."""
+        lost = await self._store.write(sweeping.recover, self._store.is_alone, Rank.SETTLE)
+        if lost:
+            log.trouble("recovery.unknown_outcomes", deliveries=lost)
+        await self._clear(await self._store.read(sweeping.orphans))
+        await self._expire()
+
+    async def run(self) -> None:
+        """A round a second, until cancelled."""
+        while True:
+            started = time.monotonic()
+            await asyncio.sleep(EVERY)
+            now = time.monotonic()
+            self._metrics.loop_lag.observe(max(0.0, now - started - EVERY))
+            try:
+                await self._sweep(())
+                await self.clear()
+                for chore in self._chores:
+                    await chore.look(now)
+            except Exception as exc:  # the next round tries again: mail must not stop for it
+                log.trouble("sweep.failed", exc)
+
+    async def clear(self) -> None:
+        """Delete the sealed bytes of what was destroyed."""
+        await self._clear(self._take_destroyed())
+
+    async def _sweep(self, queues: tuple[Queue, ...]) -> None:
+        swept = await self._store.write(
+            sweeping.sweep_waiting, sweeping.Round(self._policy, queues, self._store.is_alone), Rank.SWEEP
+        )
+        if swept.requeued:
+            self._metrics.possible_duplicates.inc(swept.requeued)
+            log.event("queue.possible_duplicates", deliveries=swept.requeued)
+        if swept.failed:
+            log.event("queue.expired", deliveries=swept.failed)
+        for queue in swept.woken:
+            self._note(queue, now_ms())
+        await self._clear(list(swept.destroyed))
+
+    async def _expire(self) -> bool:
+        """Look also at what is queued for too long."""
+        too_old = now_ms() - milliseconds(self._policy.max_age)
+        waiting = await self._store.read(listing.waiting)
+        await self._sweep(tuple(queue for queue, due in waiting.items() if due <= too_old))
+        return True
+
+    async def _retain(self) -> bool:
+        """Destroy kept content whose time is over, a slice at a time."""
+        while destroyed := await self._store.write(sweeping.sweep_retention, None, Rank.SWEEP):
+            await self._clear(list(destroyed))
+        return True
+
+    async def _clear(self, message_ids: list[int]) -> None:
+        for start in range(0, len(message_ids), sweeping.SLICE):
+            await self._store.write(sweeping.sweep_contents, message_ids[start : start + sweeping.SLICE], Rank.SWEEP)
