@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 START_WITHIN = 30.0  # seconds
@@ -33,12 +33,14 @@ def python(module: str, *arguments: object) -> list[str]:
 
 
 @contextlib.contextmanager
-def started(command: Sequence[str], log: Path, *, stdout: int | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def started(
+    command: Sequence[str], log: Path, *, stdout: int | None = None, environment: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """A process for as long as the block runs. What it says goes to `log`."""
     with log.open("ab") as file:
         # A group of its own: Ctrl-C reaches us, and we end what we started in order.
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=stdout or file, stderr=file, process_group=0
+            command, stdin=subprocess.DEVNULL, stdout=stdout or file, stderr=file, process_group=0, env=environment
         )
     try:
         yield process

@@ -23,6 +23,7 @@ ACCEPTING = (
     (line_up.ONLY_ACCEPTING, line_up.LIMIT, None),
     (line_up.ONLY_ACCEPTING, line_up.AIOSMTPD, None),
 )
+SENDING = ((line_up.POSTFIX, 2.0), (line_up.HARAKA, 1.0), (line_up.SENDING_LIMIT, None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +78,9 @@ class Report:
                     if ratio is not None or is_judged:
                         what = f"accept, {pattern}, by {generator}: {ours} / {other}"
                         found.append(Ratio(what, ratio, wanted if is_judged else None))
-            what = f"end to end, {pattern}: {line_up.RELAY} / {line_up.POSTFIX}"
-            ours_and_theirs = (line_up.RELAY, pattern), (line_up.POSTFIX, pattern)
-            found.append(Ratio(what, self._ratio(_end_to_end, *ours_and_theirs), 2.0))
+            for other, wanted in SENDING:
+                ratio = self._ratio(_end_to_end, (line_up.RELAY, pattern), (other, pattern))
+                found.append(Ratio(f"end to end, {pattern}: {line_up.RELAY} / {other}", ratio, wanted))
         for ours in (line_up.RELAY, line_up.ONLY_ACCEPTING):
             what = f"HTTP accept: {ours} / {line_up.STARLETTE}"
             found.append(Ratio(what, self._ratio(_accept, (ours, HTTP), (line_up.STARLETTE, HTTP)), 0.2))

@@ -1,7 +1,8 @@
 """The limit for this design in this language: a bare SMTP protocol and a bare group commit. A process of its own.
 
 It checks nothing and keeps one row a message, as large as a sealed one, with the durability that Relay promises:
-one writer thread, WAL, synchronous=FULL, the answer after the commit.
+one writer thread, WAL, synchronous=FULL, the answer after the commit. With the port of the SES stand-in it also sends
+what it keeps, by `bench.peers.posting`, and writes down that it did in the next commit.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+from bench.peers.posting import Poster
+from bench.peers.stand_in import FAST, StandIn
 from bench.peers.target import Target
 from bench.processes import START_WITHIN, free_port, listens, python, started, wait_for
 
@@ -30,33 +34,56 @@ def running(folder: Path) -> Iterator[Target]:
         yield Target(smtp_port=port, pid=process.pid)
 
 
-class Writer(threading.Thread):
-    """Commits what waits, together, then answers."""
+@contextlib.contextmanager
+def sending(folder: Path) -> Iterator[Target]:
+    port, ses = free_port(), free_port()
+    with (
+        started(python("bench.ses_stand_in", "--port", ses, "--rate", FAST), folder / "ses.log") as stand_in,
+        started(python("bench.peers.limit", port, folder / "limit.db", ses), folder / "log") as process,
+    ):
+        wait_for("the SES stand-in listens", lambda: listens(ses), START_WITHIN, stand_in)
+        wait_for("the limit listens", lambda: listens(port), START_WITHIN, process)
+        yield Target(smtp_port=port, far_end=StandIn(ses), pid=process.pid)
 
-    def __init__(self, path: str, loop: asyncio.AbstractEventLoop) -> None:
+
+class Writer(threading.Thread):
+    """Commits what waits, together, then answers. An integer in the inbox is the row of a message that was sent."""
+
+    def __init__(self, path: str, loop: asyncio.AbstractEventLoop, poster: Poster | None) -> None:
         super().__init__(daemon=True)
         self._path = path
         self._loop = loop
-        self.inbox: queue.SimpleQueue[tuple[bytes, Connection]] = queue.SimpleQueue()
+        self._poster = poster
+        self._last = 0
+        self.inbox: queue.SimpleQueue[int | tuple[bytes, Connection]] = queue.SimpleQueue()
 
     def run(self) -> None:
         db = sqlite3.connect(self._path, isolation_level=None)
         for statement in ("PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL"):
             db.execute(statement)
-        db.execute("CREATE TABLE messages (id INTEGER PRIMARY KEY, sealed BLOB NOT NULL)")
+        db.execute("CREATE TABLE messages (id INTEGER PRIMARY KEY, sealed BLOB)")
         while True:
             batch = [self.inbox.get()]
             while len(batch) < TOGETHER and not self.inbox.empty():
                 batch.append(self.inbox.get())
+            kept = [each for each in batch if not isinstance(each, int)]
+            first, self._last = self._last + 1, self._last + len(kept)
             db.execute("BEGIN IMMEDIATE")
-            db.executemany("INSERT INTO messages (sealed) VALUES (?)", [(octets + SEAL,) for octets, _ in batch])
+            db.executemany(
+                "INSERT INTO messages VALUES (?, ?)",
+                [(row, octets + SEAL) for row, (octets, _) in enumerate(kept, first)],
+            )
+            db.executemany(
+                "UPDATE messages SET sealed = NULL WHERE id = ?", [(each,) for each in batch if isinstance(each, int)]
+            )
             db.execute("COMMIT")
-            self._loop.call_soon_threadsafe(_answer, [connection for _, connection in batch])
+            self._loop.call_soon_threadsafe(self._committed, first, kept)
 
-
-def _answer(connections: list[Connection]) -> None:
-    for connection in connections:
-        connection.transport.write(b"250 2.0.0 Kept\r\n")
+    def _committed(self, first: int, kept: list[tuple[bytes, Connection]]) -> None:
+        for row, (octets, connection) in enumerate(kept, first):
+            connection.transport.write(b"250 2.0.0 Kept\r\n")
+            if self._poster is not None:
+                self._poster.post(octets, partial(self.inbox.put, row))
 
 
 class Connection(asyncio.Protocol):
@@ -97,13 +124,13 @@ class Connection(asyncio.Protocol):
             self.transport.write(b"250 2.0.0 Ok\r\n")
 
 
-async def serve(port: int, path: str) -> None:
+async def serve(port: int, path: str, ses_port: int | None) -> None:
     loop = asyncio.get_running_loop()
-    writer = Writer(path, loop)
+    writer = Writer(path, loop, None if ses_port is None else Poster(ses_port))
     writer.start()
     server = await loop.create_server(lambda: Connection(writer), "127.0.0.1", port, backlog=512)
     await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1]), sys.argv[2]))
+    asyncio.run(serve(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]) if len(sys.argv) > 3 else None))

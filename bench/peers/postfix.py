@@ -8,15 +8,13 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
-import re
 import shutil
 import signal
 import subprocess
-import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench.peers.sink import sinking
 from bench.peers.target import Target
 from bench.processes import START_WITHIN, STOP_WITHIN, free_port, listens, output, started, wait_for
 
@@ -79,38 +77,14 @@ def missing() -> str:
     return "" if os.geteuid() == 0 else "running an instance of Postfix needs root"
 
 
-class Sink:
-    """Postfix's own `smtp-sink`, and the counter it prints."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self._seen: list[tuple[int, float]] = [(0, 0.0)]
-        self._process = process
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def count(self) -> int:
-        return self._seen[-1][0]
-
-    def reached(self, goal: int, within: float) -> float:
-        wait_for(f"the sink has {goal} mails", lambda: self.count() >= goal, within, self._process)
-        return next(at for count, at in self._seen if count >= goal)
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        while chunk := os.read(self._process.stdout.fileno(), 1 << 16):
-            if counts := re.findall(rb"mesg=(\d+)", chunk):
-                self._seen.append((int(counts[-1]), time.monotonic()))
-
-
 @contextlib.contextmanager
 def relaying(folder: Path) -> Iterator[Target]:
     """Postfix that passes all mail on to an smtp-sink."""
-    port = free_port()
-    command = [shutil.which("smtp-sink") or "", "-c", "-u", "nobody", f"127.0.0.1:{port}", "512"]
-    with started(command, folder / "sink.log", stdout=subprocess.PIPE) as process:
-        wait_for("smtp-sink listens", lambda: listens(port), START_WITHIN, process)
-        sink = Sink(process)
-        with instance(folder, f"relayhost = [127.0.0.1]:{port}") as (smtp_port, queue):
-            yield Target(smtp_port=smtp_port, far_end=sink, settle=lambda: _drain(queue))
+    with (
+        sinking(folder) as sink,
+        instance(folder, f"relayhost = [127.0.0.1]:{sink.port}") as (smtp_port, queue),
+    ):
+        yield Target(smtp_port=smtp_port, far_end=sink, settle=lambda: _drain(queue))
 
 
 @contextlib.contextmanager

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 from bench import letter
+from bench.peers.stand_in import FAST, StandIn
 from bench.peers.target import Target
-from bench.processes import START_WITHIN, BenchError, free_port, listens, python, started, wait_for
+from bench.processes import START_WITHIN, free_port, listens, python, started, wait_for
 from relay.cli.starting import create_key
 from relay.declared import Permission
 
-FAST = 100_000.0  # recipients a second: never what limits
 TRICKLE = 0.1  # the least Relay paces to, so that accepting is nearly all it does
 
 CONFIG = """\
@@ -40,28 +39,6 @@ domains:
 mx: {{policy: off}}
 dns: {{nameservers: []}}
 """
-
-
-class StandIn:
-    """The count of the SES stand-in."""
-
-    def __init__(self, port: int) -> None:
-        self._url = f"http://127.0.0.1:{port}/count"
-
-    def count(self) -> int:
-        return self._seen()[0]
-
-    def reached(self, goal: int, within: float) -> float:
-        wait_for(f"SES has {goal} mails", lambda: self.count() >= goal, within)
-        count, last_at = self._seen()
-        if count != goal:
-            raise BenchError(f"SES was given {count} mails, not {goal}")
-        return last_at
-
-    def _seen(self) -> tuple[int, float]:
-        with urllib.request.urlopen(self._url, timeout=5) as answer:
-            seen = json.load(answer)
-        return seen["count"], seen["last_at"]
 
 
 @contextlib.contextmanager
