@@ -7,14 +7,16 @@ import signal
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 from relay import __version__, log
 from relay.certificates import Certificates, self_signed
 from relay.config import Settings, Tls, load
-from relay.core import Core, built, count_usage, http_state, take_over
+from relay.core import Core, built, count_usage, http_state, take_over, take_over_key
 from relay.declared import TlsVersion
+from relay.dispatch.dropping import Dropping
 from relay.errors import Problem, Unusable
 from relay.http.app import create_app
 from relay.http.hall import Hall
@@ -29,7 +31,7 @@ from relay.routing.trust import Trust
 from relay.smtp import descriptors
 from relay.smtp.edge import Edge
 from relay.smtp.listener import Listeners
-from relay.store import blocks, idempotency, smtp_failures
+from relay.store import blocks, idempotency, retention, smtp_failures
 from relay.store.directory import installation, keys
 from relay.store.directory.snapshot import read_alone as read_snapshot
 from relay.store.files import state_folder
@@ -39,15 +41,21 @@ RELOAD_EVERY = 1.0  # seconds: how soon what a command or another process change
 USAGE_EVERY = 10.0  # seconds: how old other processes' counts towards a quota may be
 USED_EVERY = 60.0  # seconds: how old "last used" of a key may be
 SWEEP_EVERY = 3600.0  # seconds: how much longer than promised something may stay
-SWEEPS = (smtp_failures.sweep, idempotency.sweep)  # each deletes a slice of what is over, and says how much that was
+SWEEPS = (
+    smtp_failures.sweep,
+    idempotency.sweep,
+    retention.sweep_counts,
+)  # each deletes a slice of what is over, and says how much that was
 ANSWER_WITHIN = timedelta(seconds=5)  # what is in hand when the doors close
 
 
 class Server:
     """A running server. Built by `running`; its ports are for whoever asked for port 0."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, settings: Settings) -> None:
         self._core = core
+        self._settings = settings
+        self._keep_log_for = settings.retention.log
         self._is_stopping = False
         self._counted_at = self._noted_at = 0.0
         self._swept_at = -SWEEP_EVERY  # at once after a start, too
@@ -87,6 +95,7 @@ class Server:
         core.logins.replace(await core.store.read(blocks.standing))
         if await core.store.read(installation.generation) == self._generation:
             return
+        await take_over_key(core.store, self._settings)
         snapshot = await core.store.read_whole(read_snapshot)
         core.senders.replace(snapshot)
         await take_over(core, snapshot)
@@ -115,12 +124,22 @@ class Server:
         for sweep in SWEEPS:
             while await self._core.store.write(sweep, None, Rank.SWEEP):
                 pass
+        await self._sweep_log()
+
+    async def _sweep_log(self) -> None:
+        """Delete the rows of mail that was accepted too long ago, and events of that time."""
+        store, look = self._core.store, retention.Look(self._keep_log_for)
+        while (gone := await store.write(retention.sweep_log, look, Rank.SWEEP)).after is not None:
+            look = replace(look, after=gone.after)
+        while await store.write(retention.sweep_events, look.keep_for, Rank.SWEEP):
+            pass
 
     async def redeclare(self, settings: Settings) -> None:
         """The file was changed: its rows become what it says, all or nothing. Raises Problem."""
         store = self._core.store
         plan = await store.change(lambda db: declaring.apply(db, store.sealer, settings))
         self._core.senders.plans = settings.plans
+        self._settings = settings
         self._generation = -1  # plans, too, say which domains may send
         log.event("config.applied", changes=len(plan.changes))
         await self.reload()
@@ -131,9 +150,7 @@ class Server:
         for name, lane in dispatcher.lanes.items():
             for key, (kind, detail) in lane.stops.all().items():
                 faults[f"account {name}" + (f", domain {key}" if key else "")] = f"{kind.title}: {detail}"
-            if name in dispatcher.quota_faults:
-                fault = dispatcher.quota_faults[name]
-                faults[f"quota of {name}"] = f"GetAccount fails, so the configured rate is used: {fault}"
+            faults |= dispatcher.quotas[name].faults()
         for tenant in senders.snapshot.tenants.values():
             if tenant.plan is not None and tenant.plan not in senders.plans:
                 said = f"its plan {tenant.plan} is not in the configuration, so nothing limits it"
@@ -142,9 +159,13 @@ class Server:
             faults["certificate"] = self.certificates.fault
         for trust in self.trusts:
             faults |= trust.faults()
+        if store_fault := self._core.store.fault:
+            faults["database"] = f"cannot be written, so nothing is taken: {store_fault}"
+        if lack := self._core.disk.lack:
+            faults["disk"] = f"too little {lack} for another message"
         if self._is_stopping:
             faults["server"] = "is stopping"
-        return Readiness(not self._is_stopping, faults)
+        return Readiness(not (self._is_stopping or store_fault), faults)
 
     def stopping(self) -> None:
         self._is_stopping = True
@@ -157,7 +178,7 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
     Raises StoreError, SealingError, CertificateError, Problem or OSError where it cannot start, with what to do.
     """
     async with built(settings) as core:
-        server = Server(core)
+        server = Server(core, settings)
         await take_over(core, core.senders.snapshot)
         await core.dispatcher.start()
         server.certificates = certificates = _certificates(settings)
@@ -170,6 +191,7 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
             asyncio.create_task(server.reload_for_ever(), name="reload"),
             asyncio.create_task(edge.watch(), name="smtp"),
             asyncio.create_task(Verification(core.store, core.desk).run(), name="verification"),
+            asyncio.create_task(Dropping(core.store).run(), name="attachments"),
             asyncio.create_task(Notifier(core.store, core.accounts, settings.notices).run(), name="notices"),
         ]
         try:

@@ -131,8 +131,10 @@ def self_signed(folder: Path, hostname: str, *, is_rsa: bool = False) -> Pair:
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:
-    """Whole or not at all: a start that is cut short must not leave half a key."""
+    """Whole or not at all: a start that is cut short, by a power cut too, must not leave half a key."""
     fresh = path.with_suffix(path.suffix + ".new")
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
         file.write(content)
+        file.flush()
+        os.fsync(file.fileno())  # or the name may reach the disk before what is in it
     fresh.replace(path)

@@ -18,6 +18,7 @@ from relay.errors import Fault, Problem, Unusable
 from relay.message import canonical_domain
 from relay.settings import (
     SES_MESSAGE_LIMIT,
+    Bounces,
     Delivery,
     Dns,
     Http,
@@ -38,6 +39,7 @@ from relay.values import faults_of
 
 __all__ = [
     "SES_MESSAGE_LIMIT",
+    "Bounces",
     "ConfigError",
     "Delivery",
     "Dns",
@@ -58,6 +60,8 @@ __all__ = [
     "check",
     "load",
 ]
+
+NO_SETTINGS = ("folder", "master_key_file")  # where things are; not said in the file
 
 
 class ConfigError(Unusable):
@@ -136,12 +140,12 @@ def check(raw: dict[str, Any], file: Path, environment: Mapping[str, str] = os.e
     faults: list[Fault] = []
     folder = file.resolve().parent
     expanded = _expand(raw, "", environment, faults)
-    if "folder" in expanded:
-        faults.append(Fault("folder", "unknown setting"))
+    faults += [Fault(name, "unknown setting") for name in NO_SETTINGS if name in expanded]
     faults += _same_domains(expanded.get("domains"))
     unset = {fault.path for fault in faults}
     try:
-        settings = Settings.model_validate({**expanded, "folder": folder}, context={"base": folder})
+        where = {"folder": folder, "master_key_file": _file_of(expanded.get("master_key"), folder)}
+        settings = Settings.model_validate({**expanded, **where}, context={"base": folder})
     except ValidationError as exc:
         found = faults_of(exc, unknown="unknown setting")
         faults += [fault for fault in found if fault.path not in unset]  # they follow from it
@@ -150,6 +154,12 @@ def check(raw: dict[str, Any], file: Path, environment: Mapping[str, str] = os.e
     if faults:
         raise ConfigError(file, tuple(faults))
     return settings
+
+
+def _file_of(secret: Any, folder: Path) -> Path | None:
+    """Where a secret is read from, if that is a file."""
+    is_file = isinstance(secret, str) and secret.startswith("file:")
+    return folder / secret.removeprefix("file:") if is_file else None
 
 
 def _same_domains(domains: Any) -> list[Fault]:

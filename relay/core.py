@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from relay import log
 from relay.config import Http, Settings
 from relay.dispatch.dispatcher import Dispatcher
+from relay.dispatch.reports import compose
 from relay.dns import Resolver
 from relay.errors import Kind, Problem
 from relay.http.state import Readiness, State
@@ -39,6 +41,8 @@ from relay.store.database import is_sqlite, sqlite_path
 from relay.store.directory.snapshot import Snapshot
 from relay.store.directory.snapshot import read_alone as read_snapshot
 from relay.store.files import database_url, master_key
+from relay.store.reports import Reporting
+from relay.store.rewrapping import wrapped_installation_key
 from relay.store.store import Store, open_store
 from relay.values import Endpoint, Network
 
@@ -78,6 +82,14 @@ async def take_over(core: Core, snapshot: Snapshot) -> None:
     await core.dispatcher.replace(snapshot, opened, holds)
 
 
+async def take_over_key(store: Store, settings: Settings) -> None:
+    """Read the master key again, which may have been changed. One that does not fit is said, and not taken."""
+    try:
+        store.sealer.adopt(master_key(settings), await store.read(wrapped_installation_key))
+    except SealingError as exc:
+        log.trouble("master_key.refused", exc, reason=str(exc))
+
+
 async def count_usage(store: Store, quota: Quota, caps: DailyCaps) -> None:
     """What every process together accepted: this month of tenants, today of devices."""
     now = now_ms()
@@ -97,7 +109,7 @@ async def built(settings: Settings) -> AsyncIterator[Core]:
     metrics.message_memory.set_function(lambda: memory.used)
     url = database_url(settings)
     async with (
-        open_store(url, master_key(settings)) as store,
+        open_store(url, master_key(settings), reporting(settings)) as store,
         Accounts(base_of(settings.aws)) as accounts,
         _resolver(settings) as resolver,
     ):
@@ -126,6 +138,15 @@ async def built(settings: Settings) -> AsyncIterator[Core]:
             memory=memory,
             metrics=metrics,
         )
+
+
+def reporting(settings: Settings) -> Reporting | None:
+    """How senders over SMTP are told what became of their mail; None where they are not to be."""
+    bounces = settings.bounces
+    if not bounces.enabled:
+        return None
+    composed = partial(compose, hostname=settings.hostname)
+    return Reporting(composed, bounces.per_hour, bounces.delay_after, settings.delivery.max_age)
 
 
 @asynccontextmanager
@@ -170,6 +191,7 @@ def http_state(settings: Settings, core: Core, readiness: Callable[[], Readiness
         measure=core.dispatcher.measure,
         held=core.dispatcher.held,
         note=core.dispatcher.note,
+        estimate=core.dispatcher.estimate,
         metrics_for=http.metrics,
         requests_per_minute={"native": http.requests_per_minute, **http.dialect_requests_per_minute.model_dump()},
         management_requests_per_minute=http.management_requests_per_minute,

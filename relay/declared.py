@@ -59,6 +59,13 @@ class MxPolicy(Enum):
     OFF = "off"  # never look
 
 
+class ByocLog(Enum):
+    """What stays known of a tenant's byoc mail once it is final, besides its content, which never stays."""
+
+    MINIMAL = "minimal"  # no subject, nothing its sender said of it, addresses as keyed hashes only
+    FULL = "full"  # as of shared mail
+
+
 # -- tenants ---------------------------------------------------------------------------------------------------------
 
 
@@ -75,6 +82,7 @@ class TenantSettings(Section):
     # How long the content of its shared mail is kept.
     retention_content: Annotated[Span | None, PlainSerializer(_written)] = None
     store_content: Yes = True  # False: as if retention_content were 0
+    byoc_log: ByocLog = ByocLog.MINIMAL
 
 
 class TenantFields(Section):
@@ -154,6 +162,8 @@ class AccountChange(Section):
 # -- domains ---------------------------------------------------------------------------------------------------------
 
 ConfigurationSet = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+RECIPIENTS_PER_CALL = 50  # the most SES takes (SES fact 1.2)
+PerCall = Annotated[int, Field(ge=1, le=RECIPIENTS_PER_CALL)]
 ALL_STREAMS = tuple(Stream)
 
 
@@ -173,6 +183,8 @@ class DomainOptions(Section):
     streams: Annotated[tuple[Stream, ...], AfterValidator(_each_once)] = ALL_STREAMS
     default_sender: Email | None = None
     ses_tenant: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")] | None = None
+    # How many recipients of one message go out in one SES call. None: as many as SES takes.
+    recipients_per_call: PerCall | None = None
 
     @property
     def sets(self) -> dict[Stream, str]:

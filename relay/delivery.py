@@ -61,6 +61,7 @@ class Report(IntFlag):
     NONE = 0
     SUCCESS = 1  # that SES took it: SES itself reports nothing
     FAILURE = 2
+    DELAY = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,17 @@ class Tracking:
 
     opens: bool | None = None
     clicks: bool | None = None
+
+    def otherwise(self, usual: Tracking) -> Tracking:
+        """What this says, and where it says nothing, what is usual."""
+        return Tracking(
+            usual.opens if self.opens is None else self.opens, usual.clicks if self.clicks is None else self.clicks
+        )
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anything is tracked for sure: its events do not tell recipients of one call apart (SES fact 1.4)."""
+        return bool(self.opens or self.clicks)
 
 
 class OnUnknown(Enum):
@@ -125,6 +137,7 @@ class RetryPolicy:
     first: timedelta = timedelta(seconds=30)
     cap: timedelta = timedelta(minutes=30)
     max_failures: int = 54
+    max_unforeseen: int = 3  # failures with an answer of SES that nobody has heard of
     max_age: timedelta = timedelta(hours=24)
     on_unknown: OnUnknown = OnUnknown.RETRY
     jitter: Callable[[], float] = random.random
@@ -153,7 +166,8 @@ class RetryPolicy:
             return move(State.UNKNOWN, window)
         if kind.after is After.FAIL:
             return move(State.FAILED)
-        if failures >= self.max_failures or self.is_too_old(delivery.first_due_at, now):
+        most = self.max_unforeseen if kind is Kind.SES_UNFORESEEN else self.max_failures
+        if failures >= most or self.is_too_old(delivery.first_due_at, now):
             return move(State.FAILED)
         if kind.after is After.RETRY:
             return move(State.QUEUED, self.delay(failures))

@@ -22,14 +22,26 @@ class Metrics:
         )
         self.deliveries = Counter("relay_deliveries", "Moves of deliveries", ["account", "state"], registry=made)
         self.possible_duplicates = Counter(
-            "relay_possible_duplicates", "Deliveries tried again though SES may have had them", registry=made
+            "relay_possible_duplicates",
+            "Deliveries tried again or given up though SES may have had them",
+            registry=made,
         )
+        self.possible_duplicates_today = Gauge(
+            "relay_possible_duplicates_today", "The same, of this UTC day", ["account"], registry=made
+        )
+        self.reports = Counter("relay_reports", "Reports to senders over SMTP", ["action", "outcome"], registry=made)
         self.queue_depth = Gauge("relay_queue_deliveries", "Open deliveries", ["account", "state"], registry=made)
         self.queue_age = Gauge(
             "relay_queue_oldest_due_seconds", "How long the oldest due delivery waits", ["account"], registry=made
         )
         self.lane_rate = Gauge("relay_lane_rate", "Paced rate, recipients per second", ["account"], registry=made)
         self.lane_held = Gauge("relay_lane_held", "1 while the account is stopped", ["account"], registry=made)
+        self.domain_held = Gauge(
+            "relay_domain_held",
+            "1 while SES stops a domain",
+            ["domain", "account", "reason"],
+            registry=made,
+        )
         self.in_flight = Gauge("relay_lane_calls_in_flight", "Calls under way", ["account"], registry=made)
         self.message_memory = Gauge("relay_message_memory_bytes", "Octets of messages in memory", registry=made)
         self.smtp_connections = Gauge("relay_smtp_connections", "Open SMTP connections", registry=made)
@@ -38,6 +50,11 @@ class Metrics:
         self.newlines_repaired = Counter(
             "relay_newlines_repaired", "Messages accepted with bare carriage returns or line feeds", registry=made
         )
+        self.database_bytes = Gauge("relay_database_bytes", "Size of the database", registry=made)
+        self.database_free_bytes = Gauge(
+            "relay_database_free_bytes", "What of a SQLite database holds nothing", registry=made
+        )
+        self.wal_bytes = Gauge("relay_wal_bytes", "Size of SQLite's write-ahead log", registry=made)
         self.loop_lag = Histogram(
             "relay_event_loop_lag_seconds", "How late the event loop ran a timer", buckets=LATENCIES, registry=made
         )

@@ -221,10 +221,24 @@ class Mx(Section):
 class Delivery(Section):
     max_age: Span = timedelta(hours=24)
     on_unknown: OnUnknown = OnUnknown.RETRY
+    quota_reserve: Annotated[float, Field(ge=0, le=1)] = 0.1  # of an account's daily quota, for transactional mail only
+    unknown_window: Span = timedelta(seconds=120)
+
+
+class Bounces(Section):
+    """Whether and when who sent mail over SMTP is told by mail what became of it."""
+
+    enabled: Yes = True
+    delay_after: Annotated[Span, Field(ge=timedelta(minutes=1))] = timedelta(hours=4)
+    per_hour: Annotated[int, Field(ge=1)] = 10  # reports to one address
 
 
 class Retention(Section):
+    """How long mail is kept once nothing of it is open. `attachments`: of kept content, and not longer than that."""
+
     content: Span = timedelta(days=90)
+    attachments: Span = timedelta(0)
+    log: Annotated[Span, Field(ge=timedelta(days=1))] = timedelta(days=90)
 
 
 class Limits(Section):
@@ -242,6 +256,7 @@ class Settings(Section):
 
     database: Annotated[str, BeforeValidator(read_secret)] = Field("relay.db", repr=False)
     master_key: Secret | None = None
+    previous_master_keys: tuple[Secret, ...] = ()  # they open what they sealed, until that is sealed anew
     hostname: Domain = Field(default_factory=lambda: _own_name())
     certificate: Certificate | None = None
     smtp: Smtp = Smtp()
@@ -257,10 +272,12 @@ class Settings(Section):
     dns: Dns = Dns()
     mx: Mx = Mx()
     delivery: Delivery = Delivery()
+    bounces: Bounces = Bounces()
     retention: Retention = Retention()
     limits: Limits = Field(default_factory=lambda: Limits())
     log: Log = Log()
     folder: Path
+    master_key_file: Path | None = None  # that `master_key` was read from
 
     def account_of(self, domain: DomainFields) -> str | None:
         """The name of the account that a domain of this file sends through: the one it names, or the only one."""

@@ -33,7 +33,10 @@ Found = TypeVar("Found")
 
 
 def relay_settings(folder: Path, sandbox_url: str, **overrides: Any) -> config.Settings:
-    """Settings as from a file, which is left in `folder`. An override replaces single members of its section."""
+    """Settings as from a file, which is left in `folder`. An override replaces single members of its section.
+
+    SANDBOX_URL stands for itself in any of them.
+    """
     anywhere = {"address": "127.0.0.1:0"}
     trusted = {"tls": "none", "trusted_networks": ["127.0.0.1/32"]}
     account = {"region": "eu-west-1", "endpoint_url": sandbox_url, "rate": 900}
@@ -57,7 +60,7 @@ def relay_settings(folder: Path, sandbox_url: str, **overrides: Any) -> config.S
     for section, members in overrides.items():
         raw[section] = {**raw.get(section, {}), **members} if isinstance(members, dict) else members
     file = folder / "config.yaml"
-    file.write_text(json.dumps(raw))  # JSON is YAML
+    file.write_text(json.dumps(raw).replace("SANDBOX_URL", sandbox_url))  # JSON is YAML
     return config.load(file)
 
 

@@ -30,9 +30,11 @@ from relay.cli.policies import paste
 from relay.declared import AccountChange, AccountFields
 from relay.errors import Kind, Problem
 from relay.settings import Settings
+from relay.store import stops
 from relay.store.beside import with_database
 from relay.store.directory import accounts, tenants
 from relay.store.directory.accounts import SesAccount, Sort
+from relay.store.stops import Stopped
 
 if TYPE_CHECKING:
     pass
@@ -92,6 +94,7 @@ def show_account(name: AccountName, as_json: AsJson = False, config: ConfigFile 
     """Show an SES account: how it is reached, never its secret; and for a role, the policies to paste."""
     settings = settings_of(config)
     account = find(settings, name)
+    stopped = with_database(settings, lambda db, _: stops.of_account(db, account.name))
     fields = {
         "name": account.name,
         "region": account.region,
@@ -100,6 +103,7 @@ def show_account(name: AccountName, as_json: AsJson = False, config: ConfigFile 
         "paused_at": moment(account.paused_at),
         "paused_by": account.paused_by,
         "paused_reason": account.paused_reason,
+        "stopped": [_stop(each) for each in stopped],
         "credentials": account.reach.as_json(),
         "endpoint_url": account.endpoint_url,
         "proxy": account.proxy,
@@ -119,6 +123,17 @@ def show_account(name: AccountName, as_json: AsJson = False, config: ConfigFile 
         return
     show_one(fields, as_json=False)
     paste(account, found)
+
+
+def _stop(stop: Stopped) -> dict[str, str | None]:
+    """What SES keeps from being sent, and what to do about it. Without a domain, it is everything."""
+    return {
+        "domain": stop.domain or None,
+        "reason": stop.kind,
+        "since": moment(stop.since),
+        "said": stop.said,
+        "remedy": stop.remedy,
+    }
 
 
 def _status(account: SesAccount) -> str:

@@ -50,6 +50,10 @@ Streams = Annotated[
     typer.Option("--stream", help="A stream it may send; may be given several times. Default: all."),
 ]
 DefaultSender = Annotated[str | None, typer.Option(help="The From address of mail that names none.")]
+PerCall = Annotated[
+    int | None,
+    typer.Option("--recipients-per-call", min=0, help="Of one message, at most; 0: as many as SES takes, 50."),
+]
 SesTenant = Annotated[str | None, typer.Option("--ses-tenant", help="The TenantName that SES is told.")]
 OPTIONS = {
     "configuration_sets.*": "--configuration-set",
@@ -132,6 +136,7 @@ def _fields(domain: SenderDomain) -> dict[str, Any]:
         "streams": [stream.value for stream in Stream if stream in domain.streams],
         "default_sender": domain.default_sender,
         "ses_tenant": domain.ses_tenant,
+        "recipients_per_call": domain.recipients_per_call,
         "mail_from": domain.mail_from_domain,
         "warnings": list(domain.warnings),
         "declared_in_file": domain.is_declared,
@@ -155,6 +160,7 @@ def add(
     stream: Streams = None,
     default_sender: DefaultSender = None,
     ses_tenant: SesTenant = None,
+    recipients_per_call: PerCall = None,
     mail_from: Annotated[
         str, typer.Option(help="The label of its MAIL FROM domain: send for send.example.com; '' for that of SES.")
     ] = "send",
@@ -170,7 +176,7 @@ def add(
 ) -> None:
     """Register a sender domain, and print the DNS records to publish. It may send when it is verified."""
     settings, domain_name = settings_of(config), canonical_domain(name)
-    given = _options(include_subdomains, configuration_set, stream, default_sender, ses_tenant)
+    given = _options(include_subdomains, configuration_set, stream, default_sender, ses_tenant, recipients_per_call)
     given |= said(mode=mode, tenant=tenant, account=account, mail_from=mail_from)
     fields = parsed(DomainFields, given, OPTIONS)
     is_vouched = tenant == DEFAULT_TENANT if vouched is None else vouched
@@ -191,11 +197,12 @@ def change(
     stream: Streams = None,
     default_sender: DefaultSender = None,
     ses_tenant: SesTenant = None,
+    recipients_per_call: PerCall = None,
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
     """Change what is named of a sender domain; '' takes a value back. What is given several times is given all anew."""
     settings, domain_name = settings_of(config), canonical_domain(name)
-    given = _options(include_subdomains, configuration_set, stream, default_sender, ses_tenant)
+    given = _options(include_subdomains, configuration_set, stream, default_sender, ses_tenant, recipients_per_call)
     fields = parsed(DomainChange, given | said(mode=mode, account=account), OPTIONS)
     changed = with_database(settings, lambda db, _: domains.change(db, actor(), domain_name, fields))
     typer.echo(f"{changed.name} is changed; a running server goes by it within 2 seconds")
@@ -209,9 +216,14 @@ def _options(
     stream: Sequence[Stream] | None,
     default_sender: str | None,
     ses_tenant: str | None,
+    recipients_per_call: int | None,
 ) -> dict[str, Any]:
     given = said(
-        include_subdomains=include_subdomains, streams=stream, default_sender=default_sender, ses_tenant=ses_tenant
+        include_subdomains=include_subdomains,
+        streams=stream,
+        default_sender=default_sender,
+        ses_tenant=ses_tenant,
+        recipients_per_call="" if recipients_per_call == 0 else recipients_per_call,
     )
     if configuration_set:
         by_stream = [text.partition("=") for text in configuration_set if "=" in text]

@@ -13,9 +13,13 @@ from relay.cli import (
     accounts,
     audit,
     aws,
+    backup,
     blocks,
+    doctor,
     domains,
+    erase,
     keys,
+    master_key,
     queue,
     run,
     sending,
@@ -51,8 +55,11 @@ def _options(
 
 
 run.register(app)
+backup.register(app)
 sending.register(app)
 audit.register(app)
+doctor.register(app)
+erase.register(app)
 standing.register(tenants.app)
 aws.register(accounts.app)
 verifying.register(domains.app)
@@ -60,6 +67,7 @@ app.add_typer(tenants.app, name="tenant")
 app.add_typer(accounts.app, name="account")
 app.add_typer(domains.app, name="domain")
 app.add_typer(keys.app, name="key")
+app.add_typer(master_key.app, name="master-key")
 app.add_typer(queue.app, name="queue")
 app.add_typer(suppressions.app, name="suppression")
 app.add_typer(blocks.app, name="block")

@@ -8,24 +8,36 @@ from typing import Annotated
 
 import typer
 
+from relay.cli.forecast import forecast
+from relay.cli.lots import move_lot, require_one
 from relay.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, OfTenant, actor, moment, settings_of, show
+from relay.cli.privacy import show_privacy
 from relay.delivery import State
 from relay.errors import Kind, Problem, printable
 from relay.message import Address, canonical_domain, public_id_of
 from relay.routing.options import AHEAD
 from relay.routing.standing import hold_of
-from relay.store import hand, importing, listing, searching
+from relay.settings import Settings
+from relay.store import duplicates, hand, importing, listing, lots, searching, stops
 from relay.store.beside import with_database
 from relay.store.clock import milliseconds, now_ms
 from relay.store.directory import snapshot, tenants
-from relay.store.hand import ByHand
+from relay.store.directory.snapshot import Snapshot
+from relay.store.hand import ByHand, Verb
+from relay.store.listing import MessageView
 from relay.store.searching import Wanted
+from relay.store.usage import date_of, day_of
 
 MINUTES = {"m": 1, "h": 60, "d": 24 * 60}
 
-app = typer.Typer(help="The queue: list, show, retry, reschedule and cancel messages.", no_args_is_help=True)
+HELP = "The queue: list and show messages; retry, reschedule, hold, release and cancel them."
+
+app = typer.Typer(help=HELP, no_args_is_help=True)
 
 Id = Annotated[str, typer.Argument(help="The message's id, in any of its forms.")]
+MaybeId = Annotated[str | None, typer.Argument(help="The message's id, in any of its forms.")]
+OfDomain = Annotated[str | None, typer.Option("--domain", help="Only of this sender domain.")]
+Why = Annotated[str, typer.Option("--reason", help="Why, for whoever looks at it later.")]
 At = Annotated[str, typer.Option("--at", help="When: a span such as 30m or 12h, or a time: 2026-03-01T12:00:00Z.")]
 
 
@@ -78,19 +90,30 @@ def list_messages(
 
 
 @app.command("show")
-def show_message(public_id: Id, as_json: AsJson = False, config: ConfigFile = DEFAULT_CONFIG) -> None:
+def show_message(
+    public_id: Id,
+    privacy: Annotated[bool, typer.Option("--privacy", help="What of it is gone, what is left, and how long.")] = False,
+    as_json: AsJson = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
     """Show one message: its deliveries, its recipients, and every change that was made to it."""
     settings = settings_of(config)
     native = _native(public_id)
+    if privacy:
+        show_privacy(settings, native, as_json=as_json)
+        return
     found, directory = with_database(settings, lambda db, _: (listing.message(db, native), snapshot.read(db)))
     if found is None:
         raise Problem(Kind.NOT_FOUND, f"there is no message {native}")
     # No row has moved: the lane skips it, for as long as the directory says so.
-    held = hold_of(directory, settings.plans, found.domain) if found.state == State.QUEUED.value else None
+    held = _held(settings, directory, found) if found.state == State.QUEUED.value else None
+    ahead, expected = forecast(settings, directory, found) if held is None else (None, None)
     summary = {
         "id": found.public_id,
         "state": found.state if held is None else State.HELD.value,
-        "held_because": None if held is None else held.detail,
+        "held_because": _why(found, held),
+        "deliveries_ahead": ahead,
+        "estimated_send_at": moment(expected),
         "domain": found.domain,
         "mode": found.mode,
         "stream": found.stream,
@@ -146,6 +169,21 @@ def show_message(public_id: Id, as_json: AsJson = False, config: ConfigFile = DE
     show(people, as_json=False, nothing="")
 
 
+def _held(settings: Settings, directory: Snapshot, found: MessageView) -> str | None:
+    """What the directory keeps the mail of its domain for, or SES does."""
+    problem = hold_of(directory, settings.plans, found.domain)
+    if problem is not None:
+        return problem.detail
+    account = directory.domains[found.domain].account
+    stop = with_database(settings, lambda db, _: stops.of_domain(db, account, found.domain))
+    return None if stop is None else stop.detail
+
+
+def _why(found: MessageView, of_domain: str | None) -> str | None:
+    """What holds a message: someone's hand, or what its domain's mail is held for."""
+    return of_domain if found.held_because is None else found.held_because["detail"]
+
+
 def _shown(value: object) -> str:
     match value:
         case None:
@@ -175,20 +213,77 @@ def _move(item: ByHand, config: ConfigFile) -> int:
 @app.command()
 def retry(public_id: Id, config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Try a message again now: one that is queued, held, or of unknown outcome. SES may get the last kind twice."""
-    typer.echo(f"{_move(ByHand(_native(public_id), State.QUEUED, by=actor()), config)} deliveries are due now")
+    typer.echo(f"{_move(ByHand(_native(public_id), Verb.RETRY, by=actor()), config)} deliveries are due now")
 
 
 @app.command()
 def cancel(public_id: Id, config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Cancel what has not been sent of a message."""
-    typer.echo(f"{_move(ByHand(_native(public_id), State.CANCELLED, by=actor()), config)} deliveries are cancelled")
+    typer.echo(f"{_move(ByHand(_native(public_id), Verb.CANCEL, by=actor()), config)} deliveries are cancelled")
+
+
+@app.command()
+def hold(
+    public_id: MaybeId = None,
+    domain: OfDomain = None,
+    tenant: OfTenant = None,
+    every: Annotated[bool, typer.Option("--all", help="All that is queued.")] = False,
+    reason: Why = "",
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Hold what is queued, for 5 days at most: a message, or all of a domain, of a tenant, or of everyone."""
+    require_one(public_id, domain, tenant, every)
+    if public_id is not None:
+        moved = _move(ByHand(_native(public_id), Verb.HOLD, by=actor(), reason=reason), config)
+    else:
+        moved = move_lot(settings_of(config), Verb.HOLD, domain=domain, tenant=tenant, kinds=(), reason=reason)
+    typer.echo(f"{moved} deliveries are held")
+
+
+@app.command()
+def release(
+    public_id: MaybeId = None,
+    domain: OfDomain = None,
+    tenant: OfTenant = None,
+    every: Annotated[bool, typer.Option("--all", help="All that is held by hand.")] = False,
+    restored: Annotated[bool, typer.Option(help="What a restore holds, which may have been sent before it.")] = False,
+    reason: Why = "",
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Let what is held go on: a message, or what is held by hand of a domain, of a tenant, or of everyone."""
+    require_one(public_id, domain, tenant, every or (restored and not (domain or tenant)))
+    if public_id is not None:
+        moved = _move(ByHand(_native(public_id), Verb.RELEASE, by=actor(), reason=reason), config)
+    else:
+        kinds = lots.RESTORED if restored else lots.BY_HAND
+        moved = move_lot(settings_of(config), Verb.RELEASE, domain=domain, tenant=tenant, kinds=kinds, reason=reason)
+    typer.echo(f"{moved} deliveries are queued")
+
+
+@app.command("duplicates")
+def list_duplicates(
+    days: Annotated[int, typer.Option(help="Of so many UTC days, today among them.", min=1, max=3650)] = 30,
+    as_json: AsJson = False,
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """How many deliveries Amazon SES may have got twice, by day and SES account."""
+    first = day_of(now_ms()) - days + 1
+    found = with_database(settings_of(config), lambda db, _: duplicates.since(db, first))
+    show(
+        [
+            {"day": str(date_of(each.day)), "account": each.account, "possible_duplicates": each.deliveries}
+            for each in found
+        ],
+        as_json=as_json,
+        nothing="Nothing was sent of which SES may have had a copy already.",
+    )
 
 
 @app.command()
 def reschedule(public_id: Id, at: At, config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Send a message at another time: one that is queued, and not later than 30 days from now."""
     due_at = _due_at(at)
-    moved = _move(ByHand(_native(public_id), State.QUEUED, due_at, by=actor()), config)
+    moved = _move(ByHand(_native(public_id), Verb.RESCHEDULE, due_at, by=actor()), config)
     typer.echo(f"{moved} deliveries are due at {moment(max(due_at, now_ms()))}")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -20,7 +20,7 @@ from relay.cli.options import (
     show_one,
     slug,
 )
-from relay.declared import Approval, MxPolicy, TenantFields, TenantStatus
+from relay.declared import Approval, ByocLog, MxPolicy, TenantFields, TenantStatus
 from relay.routing.standing import DEFAULT_PLAN, plan_of, planned
 from relay.store import usage as counted
 from relay.store.beside import with_database
@@ -41,11 +41,11 @@ Policy = Annotated[
 ]
 Opens = Annotated[
     bool | None,
-    typer.Option("--track-opens/--no-track-opens", help="Wants opens tracked: kept, but nothing is tracked yet."),
+    typer.Option("--track-opens/--no-track-opens", help="SES tracks opens, unless a message says otherwise."),
 ]
 Clicks = Annotated[
     bool | None,
-    typer.Option("--track-clicks/--no-track-clicks", help="Wants clicks tracked: kept, but nothing is tracked yet."),
+    typer.Option("--track-clicks/--no-track-clicks", help="SES tracks clicks, unless a message says otherwise."),
 ]
 Kept = Annotated[
     str | None,
@@ -53,6 +53,9 @@ Kept = Annotated[
 ]
 Stored = Annotated[
     bool | None, typer.Option("--store-content/--no-store-content", help="Keep content after sending, or never.")
+]
+Logged = Annotated[
+    ByocLog | None, typer.Option("--byoc-log", help="What stays known of its byoc mail once it is final.")
 ]
 
 
@@ -139,12 +142,14 @@ def create(
     track_clicks: Clicks = None,
     retention_content: Kept = None,
     store_content: Stored = None,
+    byoc_log: Logged = None,
     approved: Annotated[bool, typer.Option(help="Approve shared sending at once, without a request.")] = False,
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
     """Make a tenant. It may send from byoc domains at once, and from shared ones when it is approved."""
     settings = settings_of(config)
-    wanted = _fields(plan, tier, contact, mx_policy, track_opens, track_clicks, retention_content, store_content)
+    kept = _Kept(retention_content, store_content, byoc_log)
+    wanted = _fields(plan, tier, contact, mx_policy, track_opens, track_clicks, kept)
     new = slug(name)
     made = with_database(
         settings,
@@ -165,13 +170,23 @@ def change(
     track_clicks: Clicks = None,
     retention_content: Kept = None,
     store_content: Stored = None,
+    byoc_log: Logged = None,
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
     """Change what is named of a tenant. A running server goes by it within 2 seconds."""
     settings = settings_of(config)
-    wanted = _fields(plan, tier, contact, mx_policy, track_opens, track_clicks, retention_content, store_content)
+    kept = _Kept(retention_content, store_content, byoc_log)
+    wanted = _fields(plan, tier, contact, mx_policy, track_opens, track_clicks, kept)
     with_database(settings, lambda db, _: planned(tenants.change(db, actor(), name, wanted), wanted, settings.plans))
     typer.echo(f"{name} is changed; `relay tenant show {name}` shows it")
+
+
+class _Kept(NamedTuple):
+    """What is said of how long a tenant's mail is kept, and what of it."""
+
+    retention_content: str | None
+    store_content: bool | None
+    byoc_log: ByocLog | None
 
 
 def _fields(
@@ -181,15 +196,13 @@ def _fields(
     mx_policy: MxPolicy | None,
     track_opens: bool | None,
     track_clicks: bool | None,
-    retention_content: str | None,
-    store_content: bool | None,
+    kept: _Kept,
 ) -> TenantFields:
     wanted = said(
         mx_policy=mx_policy,
         track_opens=track_opens,
         track_clicks=track_clicks,
-        retention_content=retention_content,
-        store_content=store_content,
+        **kept._asdict(),
     )
     return parsed(TenantFields, said(plan=plan, tier=tier, contact=contact, settings=wanted or None))
 

@@ -11,17 +11,22 @@ from datetime import timedelta
 from relay import log
 from relay.delivery import Delivery, RetryPolicy, Settlement, State
 from relay.dispatch.pacing import Pace
+from relay.dispatch.record import Record
+from relay.dispatch.reports import announce
 from relay.dispatch.stops import Stops
 from relay.errors import After, Kind, Problem
 from relay.metrics import Metrics
 from relay.routing.limits import LARGE, Gate
 from relay.routing.standing import ACCOUNT
 from relay.sealing import SealingError
-from relay.ses.errors import Scope, SesProblem
+from relay.ses.errors import Concern, Scope, SesProblem
+from relay.ses.remedies import Place, remedy_of
 from relay.ses.wire import SesAccount
 from relay.store.clock import now_ms
 from relay.store.directory.domains import SenderDomain
+from relay.store.queue import Queue
 from relay.store.settling import Settled, settle
+from relay.store.splitting import Half, Split, split
 from relay.store.store import Store
 from relay.store.writer import Rank
 
@@ -55,8 +60,12 @@ class Attempts:
         pace: Pace,
         stops: Stops,
         window: Callable[[], timedelta],
+        waits: Callable[[Queue, int], None],
     ) -> None:
-        """`window`: how long an outcome that is not known may still be learnt from SES's events."""
+        """`window`: how long an outcome that is not known may still be learnt from SES's events.
+
+        `waits` is told when a report to a sender waits in a queue.
+        """
         self.name = account.name
         self.stops = stops
         self.pace = pace
@@ -67,18 +76,28 @@ class Attempts:
         self._policy = policy
         self._metrics = metrics
         self._window = window
+        self._waits = waits
         self._large = Gate(AT_ONCE)
+        self._has_news = False  # of what is stopped, to be written down
+        self.record = Record(self.name, stops, lambda: self.domains, store, metrics)
 
     async def make(self, delivery: Delivery, content: bytes | None) -> Settlement:
         """Make one attempt that has durably started, and write what it came to.
 
         `content` is None where the queue has it. The settlement is returned after its commit.
         """
-        settlement = await self._outcome(delivery, content)
-        await self._settle(delivery, settlement)
-        return settlement
+        outcome = await self._outcome(delivery, content)
+        if self._has_news:  # what stops a lane is known before its mail is seen to wait
+            self._has_news = False
+            await self.record.write()
+        if isinstance(outcome, Split):
+            if (queued := await self._split(delivery, outcome)) is not None:
+                return queued
+            outcome = outcome.settlement
+        await self._settle(delivery, outcome)
+        return outcome
 
-    async def _outcome(self, delivery: Delivery, content: bytes | None) -> Settlement:
+    async def _outcome(self, delivery: Delivery, content: bytes | None) -> Settlement | Split:
         """Make the call; say what it came to."""
         domain = self.domains.get(delivery.domain)
         if domain is None or self.stops.is_closed(delivery.domain):
@@ -95,7 +114,10 @@ class Attempts:
             ses_message_id = await self._call(delivery, domain, message)
         except SesProblem as problem:
             self._metrics.ses_calls.labels(self.name, problem.kind.slug).inc()
-            return self._react(delivery, problem)
+            settlement = self._react(delivery, domain, problem)
+            if settlement.state is State.FAILED and problem.concern is not Concern.ALL and len(delivery.recipients) > 1:
+                return Split(settlement, is_certain=problem.concern is Concern.SOME)
+            return settlement
         except (SealingError, Problem) as exc:  # the store's: the message is read to be signed, before it is sent
             return self._unread(delivery, exc)
         except Exception as exc:  # a fault of ours, at a moment when SES may have it: never leave it `sending`
@@ -104,8 +126,7 @@ class Attempts:
         finally:
             self._metrics.ses_seconds.labels(self.name).observe(time.perf_counter() - started)
         self._metrics.ses_calls.labels(self.name, "sent").inc()
-        for key in self.stops.succeeded(delivery.domain):
-            log.event("lane.released", account=self.name, domain=key)
+        self._has_news = bool(self.stops.succeeded(delivery.domain)) or self._has_news
         return Settlement(
             delivery.id,
             delivery.attempts,
@@ -131,16 +152,21 @@ class Attempts:
         return replace(settlement, failures=delivery.failures)
 
     async def _call(self, delivery: Delivery, domain: SenderDomain, content: bytes | Stored) -> str:
-        """One call; after a throttle one more, for SES said no and so has nothing."""
+        """One call; after a throttle or with credentials that were too old one more: SES said no, so has nothing."""
         try:
             return await self._send(delivery, domain, content)
         except SesProblem as problem:
-            if problem.kind.after is not After.THROTTLE:
+            if problem.kind.after is not After.THROTTLE and not problem.is_expired:
                 raise
             self._metrics.ses_calls.labels(self.name, problem.kind.slug).inc()
+            is_expired = problem.is_expired
+        if is_expired:
+            await self.account.refresh()
+            return await self._send(delivery, domain, content)
         self.pace.slow(time.monotonic())
         log.event("lane.throttled", account=self.name, rate=self.pace.rate)
         await asyncio.sleep(IN_PLACE)
+        self.pace.spend(len(delivery.recipients))
         return await self._send(delivery, domain, content)
 
     async def _send(self, delivery: Delivery, domain: SenderDomain, content: bytes | Stored) -> str:
@@ -157,35 +183,58 @@ class Attempts:
             tags={"relay_id": str(delivery.id), "attempt": str(delivery.attempts)},
             configuration_set=domain.configuration_sets.get(delivery.stream),
             tenant=domain.ses_tenant,
+            tracking=delivery.tracking.otherwise(domain.tracking),
         )
 
-    def _react(self, delivery: Delivery, problem: SesProblem) -> Settlement:
+    def _react(self, delivery: Delivery, domain: SenderDomain, problem: SesProblem) -> Settlement:
         """Stop what the answer says is at fault, then decide what becomes of the delivery."""
+        kind = problem.kind
+        remedy = remedy_of(problem, Place(self.name, self.account.region, delivery.domain, domain.ses_tenant))
+        was_stopped = self.stops.stop_of(delivery.domain) is not None
+        self._has_news = self._stop(delivery, problem, remedy) or self._has_news
+        detail = f"{problem.said}: {remedy}" if remedy else problem.said
+        if not (was_stopped and kind is Kind.SES_UNAVAILABLE):
+            return self._failed(delivery, kind, detail)
+        # A probe, or a call that was under way when the lane stopped: no failure of the mail.
+        spared = self._failed(replace(delivery, failures=delivery.failures - 1), kind, detail)
+        return replace(spared, due_at=now_ms()) if spared.state is State.QUEUED else spared
+
+    def _stop(self, delivery: Delivery, problem: SesProblem, remedy: str) -> bool:
+        """Whether that is news."""
         now = time.monotonic()
-        kind, detail = problem.kind, problem.detail
-        was_sick = self.stops.is_sick
-        begins = False
-        if kind.after is After.HOLD:
-            key = delivery.domain if problem.scope is Scope.DOMAIN else ACCOUNT
-            begins = self.stops.hold(key, kind, detail, now)
-        elif kind in {Kind.SES_UNAVAILABLE, Kind.SES_UNKNOWN_OUTCOME}:
-            begins = self.stops.failed(detail, now)
-        elif self.stops.answered():
-            log.event("lane.released", account=self.name)
-        if begins:
-            log.trouble(
-                "lane.held",
-                account=self.name,
-                domain=delivery.domain,
-                reason=kind.slug,
-                remedy=kind.title,
-                detail=detail,
-            )
-        settlement = self._failed(delivery, kind, detail)
-        if was_sick and kind is Kind.SES_UNAVAILABLE and settlement.state is State.QUEUED:
-            # A probe of a sick account: no failure of the mail.
-            return replace(settlement, failures=delivery.failures, due_at=now_ms())
-        return settlement
+        if problem.kind in {Kind.SES_UNAVAILABLE, Kind.SES_UNKNOWN_OUTCOME}:
+            return self.stops.failed(problem.said, now, remedy=remedy)
+        is_over = self.stops.answered()
+        if problem.kind.after is not After.HOLD:
+            return is_over
+        keys, shared = [ACCOUNT], ""
+        if problem.scope is Scope.DOMAIN:
+            shared = problem.configuration_set
+            keys = [delivery.domain, *(name for name in self._using(shared) if name != delivery.domain)]
+        begins = self.stops.hold_all(keys, problem.kind, problem.said, now, remedy=remedy, shared=shared)
+        return begins or is_over
+
+    def _using(self, configuration_set: str) -> list[str]:
+        """The account's domains that use a configuration set, for any stream."""
+        return [
+            name
+            for name, domain in self.domains.items()
+            if configuration_set and configuration_set in domain.configuration_sets.values()
+        ]
+
+    async def _split(self, delivery: Delivery, item: Split) -> Settlement | None:
+        """Where a refusal may be about some recipients only, let the halves be tried apart. None: it stays as it is."""
+        while True:
+            try:
+                half: Half = await self._store.write(split, item, Rank.SETTLE)
+                break
+            except Problem:
+                await asyncio.sleep(1)
+        if half.due_at is None:
+            return None
+        self._metrics.deliveries.labels(self.name, "split").inc()
+        log.event("delivery.split", id=delivery.public_id, delivery=delivery.id, other=half.other, account=self.name)
+        return replace(item.settlement, state=State.QUEUED, failures=delivery.failures, due_at=half.due_at)
 
     def _failed(self, delivery: Delivery, kind: Kind, detail: str) -> Settlement:
         return self._policy.after(kind, delivery, now_ms(), account=self.name, window=self._window(), detail=detail)
@@ -199,9 +248,9 @@ class Attempts:
             except Problem:
                 await asyncio.sleep(1)
         state = settlement.state
-        self._metrics.deliveries.labels(self.name, state.value).inc()
-        if settled.destroyed is not None:
-            self.destroyed.append(settled.destroyed)
+        if not settled.is_stale:  # else an event of SES, or a sweep, was faster
+            self._metrics.deliveries.labels(self.name, state.value).inc()
+        self.note(settled)
         log.event(
             f"delivery.{state.value}",
             id=delivery.public_id,
@@ -210,10 +259,17 @@ class Attempts:
             account=self.name,
             domain=delivery.domain,
             recipients=len(delivery.recipients),
+            possible_duplicates=delivery.possible_duplicates,
             **({"reason": settlement.kind.slug, "detail": settlement.detail} if settlement.kind else {}),
             **({"ses_message_id": settlement.ses_message_id} if settlement.ses_message_id else {}),
             **({"stale": True} if settled.is_stale else {}),
         )
+
+    def note(self, settled: Settled) -> None:
+        """What a settlement leaves to do: content to be swept, and reports to be sent."""
+        if settled.destroyed is not None:
+            self.destroyed.append(settled.destroyed)
+        announce(settled.told, self._metrics, self._waits)
 
 
 def _untried(delivery: Delivery) -> Settlement:

@@ -6,28 +6,35 @@ import asyncio
 import time
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 
 from relay import log
 from relay.config import Settings
 from relay.delivery import RetryPolicy, State
+from relay.dispatch.duplicates import Doubts
 from relay.dispatch.lane import Lane, Reservation
+from relay.dispatch.quota import QuotaWatch
+from relay.dispatch.reports import announce
 from relay.dispatch.sweeps import Sweeps
+from relay.dispatch.unknown import Fact, Feedback
 from relay.errors import Kind, Problem
+from relay.message import Stream
 from relay.metrics import Metrics
 from relay.ses.access import CONCURRENCY
-from relay.ses.wire import Quota, SesAccount
-from relay.store import listing
+from relay.ses.wire import SesAccount
+from relay.store import duplicates, listing, stops
 from relay.store.clock import milliseconds, now_ms
 from relay.store.directory.domains import SenderDomain
 from relay.store.directory.snapshot import Snapshot
-from relay.store.queue import Queue
+from relay.store.queue import Queue, load
+from relay.store.settling import Settled, settle
 from relay.store.store import Store
+from relay.store.usage import day_of
+from relay.store.writer import Rank
 
 SHARE_EVERY = 1.0  # seconds: how soon what another process accepted is seen
-QUOTA_EVERY = timedelta(minutes=5)  # SES fact 3; GetAccount itself is limited to one call a second
-QUOTA_AGAIN = timedelta(seconds=30)  # after it failed
+COUNT_EVERY = timedelta(minutes=1)  # how much waits: the lanes count along, but not what is cancelled or expires
 GRACE = timedelta(seconds=20)
-NO_FEEDBACK = timedelta(0)  # without SES events an unknown outcome stays unknown: waiting teaches nothing
 
 
 class Dispatcher:
@@ -38,13 +45,17 @@ class Dispatcher:
         self._metrics = metrics
         self._policy = RetryPolicy(max_age=settings.delivery.max_age, on_unknown=settings.delivery.on_unknown)
         self._domains: Mapping[str, SenderDomain] = {}
-        self.quota_faults: dict[str, str] = {}  # accounts whose live limits cannot be had, and why
+        self._reserve = settings.delivery.quota_reserve
         self.lanes: dict[str, Lane] = {}
+        self.quotas: dict[str, QuotaWatch] = {}  # of each lane
         self._is_closing = False
         self._leaving: list[Lane] = []  # of accounts that have gone: their last calls are under way
         self._running: dict[str, list[asyncio.Task[None]]] = {}
         self._tasks: asyncio.TaskGroup | None = None
-        self._sweeps = Sweeps(store, self._policy, metrics, self.note, self._take_destroyed)
+        self.feedback = Feedback(settings.delivery.unknown_window)
+        self._doubts = Doubts(metrics)
+        self._learnt: list[int] = []  # messages whose content is gone since SES was heard to have them
+        self._sweeps = Sweeps(store, self._policy, metrics, self.note, self._take_destroyed, self._silent)
 
     # -- what the core asks ------------------------------------------------------------------------------------------
 
@@ -57,20 +68,53 @@ class Dispatcher:
         lane = self.lane_of(queue[0])
         return None if lane is None else lane.reserve(queue, recipients)
 
-    def estimate(self, queue: Queue, due_at: int) -> int | None:
-        """When what is queued now will be tried, in milliseconds since 1970; None where nobody can say."""
+    def estimate(self, queue: Queue, due_at: int, ahead: int | None = None) -> int | None:
+        """When what is queued now will be tried, in milliseconds since 1970; None where nobody can say.
+
+        `ahead`: so many deliveries of its queue go before it, for it waits already.
+        """
         lane = self.lane_of(queue[0])
-        return None if lane is None else lane.estimate(queue, due_at)
+        return None if lane is None else lane.estimate(queue, due_at, ahead)
 
-    def note(self, queue: Queue, due_at: int) -> None:
-        """Something was committed as queued. What no lane knows waits in the database until one does."""
+    def note(self, queue: Queue, due_at: int, deliveries: int = 1) -> None:
+        """So many were committed as queued. What no lane knows waits in the database until one does."""
         if (lane := self.lane_of(queue[0])) is not None:
-            lane.note(queue, due_at)
+            lane.note(queue, due_at, deliveries)
 
-    def held(self, domain: str) -> tuple[Kind, str] | None:
-        """What keeps a domain's queued mail, and in which words."""
+    def held(self, domain: str, stream: Stream = Stream.TRANSACTIONAL) -> tuple[Kind, str] | None:
+        """What keeps a domain's queued mail of this sort, and in which words."""
         lane = self.lane_of(domain)
-        return None if lane is None else lane.stops.of(domain)
+        return None if lane is None else lane.held(domain, stream)
+
+    async def learn(self, fact: Fact) -> bool:
+        """SES says that it took an attempt. Whether that was news: what is final stays as it is. Raises Problem."""
+        settled: Settled = await self._store.write(settle, fact.settlement, Rank.SETTLE)
+        if settled.is_stale:
+            return False
+        if settled.destroyed is not None:
+            self._learnt.append(settled.destroyed)
+        announce(settled.told, self._metrics, self.note)
+        self._metrics.deliveries.labels(fact.account, State.SENT.value).inc()
+        [delivery] = await self._store.read(lambda db: load(db, [fact.delivery_id]))
+        log.event(
+            "delivery.sent",
+            id=delivery.public_id,
+            delivery=delivery.id,
+            attempt=fact.attempt,
+            account=fact.account,
+            domain=delivery.domain,
+            possible_duplicates=delivery.possible_duplicates,
+            ses_message_id=fact.ses_message_id,
+            learnt=True,
+        )
+        return True
+
+    def _window(self, account: str) -> timedelta:
+        return self.feedback.window(account, time.monotonic())
+
+    def _silent(self) -> tuple[str, ...]:
+        """Of other processes' lanes nothing is known here: theirs may be heard there."""
+        return self.feedback.silent((name for name, lane in self.lanes.items() if lane.is_owned), time.monotonic())
 
     # -- the directory -----------------------------------------------------------------------------------------------
 
@@ -94,12 +138,13 @@ class Dispatcher:
                     self._metrics,
                     rate=rate,
                     concurrency=at_once,
+                    reserve=self._reserve,
                     waits=self.note,
-                    window=lambda: NO_FEEDBACK,
+                    window=partial(self._window, name),
                 )
                 if self._is_closing:
                     lane.close()
-                self.lanes[name] = lane
+                self.lanes[name], self.quotas[name] = lane, QuotaWatch(lane)
                 fresh.append(lane)
             self.lanes[name].replace(account, theirs[name], holds[name], rate=rate, concurrency=at_once)
         for name in self.lanes.keys() - accounts.keys():
@@ -115,23 +160,27 @@ class Dispatcher:
             if name not in self._running:
                 self._running[name] = [
                     self._tasks.create_task(lane.run(), name=f"lane-{name}"),
-                    self._tasks.create_task(self._watch_quota(lane), name=f"quota-{name}"),
+                    self._tasks.create_task(self.quotas[name].run(), name=f"quota-{name}"),
                 ]
 
     def _end(self, name: str) -> None:
         """An account without a domain has gone: nothing waits for it, and its last calls end by themselves."""
         lane = self.lanes.pop(name)
         lane.close()
+        lane.attempts.record.close()
         self._leaving.append(lane)
         if tasks := self._running.pop(name, []):
             tasks[-1].cancel()  # the watch of its quota; the lane's own task has ended when it wakes
-        self.quota_faults.pop(name, None)
+        del self.quotas[name]
 
     # -- running -----------------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
         """Before the doors open, after the first `replace`: what a dead process left becomes unknown."""
+        self._doubts.begin(await self._store.read(lambda db: duplicates.since(db, 0)))
         await self._sweeps.start()
+        await self._store.write(stops.prune, self.lanes.keys(), Rank.SWEEP)
+        await self._look_at_stops()
         for domain, stream in await self._store.read(listing.waiting):
             if domain not in self._domains:
                 log.trouble("queue.orphaned", domain=domain, stream=stream.value, remedy="register the domain again")
@@ -143,8 +192,23 @@ class Dispatcher:
             self._tasks = tasks
             self._start_lanes()
             tasks.create_task(self._sweeps.run(), name="sweeps")
+            tasks.create_task(self._count(), name="count")
+            tasks.create_task(self._watch_stops(), name="stops")
             if not self._store.is_alone:
                 tasks.create_task(self._share(), name="share")
+
+    async def _watch_stops(self) -> None:
+        while True:
+            await asyncio.sleep(SHARE_EVERY)
+            try:
+                await self._look_at_stops()
+            except Exception as exc:  # the next round tries again: mail must not stop for it
+                log.trouble("stops.failed", exc)
+
+    async def _look_at_stops(self) -> None:
+        """Write down what is stopped, and on PostgreSQL see what other processes wrote of their lanes."""
+        for lane in list(self.lanes.values()):
+            await lane.attempts.record.look(is_owned=lane.is_owned)
 
     def start_nothing_more(self) -> None:
         """What is accepted from now on stays queued for the next start."""
@@ -163,37 +227,19 @@ class Dispatcher:
     async def look_again(self) -> None:
         """Ask the database what waits: someone else may have written."""
         for queue, first in (await self._store.read(listing.waiting)).items():
-            self.note(queue, first)
+            self.note(queue, first, 0)
 
-    # -- quota -------------------------------------------------------------------------------------------------------
-
-    async def _watch_quota(self, lane: Lane) -> None:
+    async def _count(self) -> None:
+        """How much waits in each queue, for estimates."""
         while True:
             try:
-                quota = await lane.attempts.account.quota()
-            except Problem as problem:
-                if lane.name not in self.quota_faults:
-                    log.trouble("lane.no_quota", account=lane.name, rate=lane.pace.full, detail=problem.detail)
-                self.quota_faults[lane.name] = problem.detail
-                await asyncio.sleep(QUOTA_AGAIN.total_seconds())
-                continue
-            self.quota_faults.pop(lane.name, None)
-            self._apply(lane, quota)
-            await asyncio.sleep(QUOTA_EVERY.total_seconds())
-
-    def _apply(self, lane: Lane, quota: Quota) -> None:
-        if quota.rate > 0:
-            lane.pace.retune(quota.rate, quota.daily, quota.sent_today, time.monotonic())
-            lane.wake()
-        log.event(
-            "lane.quota",
-            account=lane.name,
-            rate=quota.rate,
-            daily=quota.daily,
-            sent_today=quota.sent_today,
-            production=quota.is_production,
-            sending=quota.is_sending_enabled,
-        )
+                if any(len(lane.turns) for lane in self.lanes.values()):
+                    counts = await self._store.read(listing.due_counts)
+                    for lane in self.lanes.values():
+                        lane.turns.counted(counts)
+            except Exception as exc:  # the next round tries again: mail must not stop for it
+                log.trouble("count.failed", exc)
+            await asyncio.sleep(COUNT_EVERY.total_seconds())
 
     # -- what others own ---------------------------------------------------------------------------------------------
 
@@ -209,7 +255,7 @@ class Dispatcher:
                 log.trouble("share.failed", exc)
 
     def _take_destroyed(self) -> list[int]:
-        found: list[int] = []
+        found, self._learnt = self._learnt, []
         for lane in (*self.lanes.values(), *self._leaving):
             found += lane.attempts.destroyed
             lane.attempts.destroyed.clear()
@@ -222,6 +268,7 @@ class Dispatcher:
         if is_owned != lane.is_owned:
             lane.is_owned = is_owned
             log.event("lane.owned" if is_owned else "lane.lost", account=lane.name)
+            lane.trouble.set()
             lane.wake()
 
     # -- what is seen from outside -----------------------------------------------------------------------------------
@@ -239,6 +286,9 @@ class Dispatcher:
             counted[name, depth.state] = counted.get((name, depth.state), 0) + depth.deliveries
             if depth.state == State.QUEUED.value:
                 oldest[name] = min(depth.oldest_due_at, oldest.get(name, now))
+        today = day_of(now)
+        counts = await self._store.read(lambda db: duplicates.since(db, today - 1))
+        self._doubts.show(counts, self.lanes, today)
         for (name, state), count in counted.items():
             self._metrics.queue_depth.labels(name, state).set(count)
         for name in self.lanes:

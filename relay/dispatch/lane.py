@@ -5,21 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from relay import log
-from relay.delivery import Delivery, RetryPolicy, State
+from relay.delivery import Delivery, RetryPolicy, Settlement, State
+from relay.dispatch.allowance import Allowance
 from relay.dispatch.attempt import Attempts
+from relay.dispatch.estimates import Backlog
 from relay.dispatch.pacing import Pace
+from relay.dispatch.slots import Slots
 from relay.dispatch.stops import Stops
-from relay.errors import Problem
+from relay.dispatch.turns import Room, Share, Turns
+from relay.errors import Kind, Problem
 from relay.message import Stream
 from relay.metrics import Metrics
 from relay.routing.standing import ACCOUNT
 from relay.sealing import SealingError
-from relay.ses.wire import SesAccount
+from relay.ses.wire import Quota, SesAccount
 from relay.store.clock import now_ms
 from relay.store.directory.domains import SenderDomain
 from relay.store.queue import Order, Queue, Taken, take
@@ -27,7 +32,9 @@ from relay.store.store import Store
 from relay.store.writer import Rank
 
 GATHER = 0.005  # seconds; little beside a call to SES, and it makes one commit of many
-RANKS = {stream: rank for rank, stream in enumerate(Stream)}
+LOOK_AGAIN = 1.0  # seconds: how old the load, the number of slots and what waits may be; the longest idle look
+AT_A_TIME = 50  # deliveries in one take: their calls begin in one turn of the loop
+BURST = 3  # throttles, after which SES is asked what the account may send
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +42,7 @@ class Reservation:
     """A free slot and the tokens for one attempt, taken before its message is committed."""
 
     lane: Lane
+    recipients: int
 
     def start(self, delivery: Delivery, content: bytes | None) -> None:
         """The message is committed: make the call. Without content, it is read from the queue, as large ones are."""
@@ -42,7 +50,7 @@ class Reservation:
 
     def release(self) -> None:
         """The commit failed: give the slot back. The tokens are gone, which only errs on the slow side."""
-        self.lane.release_slot()
+        self.lane.release(self.recipients)
 
 
 class Lane:
@@ -57,24 +65,33 @@ class Lane:
         *,
         rate: float,
         concurrency: int,
+        reserve: float,
         waits: Callable[[Queue, int], None],
         window: Callable[[], timedelta],
     ) -> None:
         """`waits` is told when something is to be looked at again: its domain may have another lane by then.
 
+        `concurrency`: calls at once, at most. `reserve`: the part of the daily quota for transactional mail only.
         `window`: how long an outcome that is not known may still be learnt.
         """
         self.name = account.name
         self.pace = Pace.at_rate(rate, time.monotonic())
+        self.allowance = Allowance(reserve)
+        self.slots = Slots(concurrency)
+        self.turns = Turns()
         self.stops = Stops()
+        self.trouble = asyncio.Event()  # GetAccount may know more of it
         self.is_owned = False  # whether this process is the one that takes work for the account
-        self.attempts = Attempts(account, store, {}, policy, metrics, self.pace, self.stops, window)
+        self.attempts = Attempts(account, store, {}, policy, metrics, self.pace, self.stops, window, waits)
         self._store = store
         self._rate = rate
-        self._concurrency = concurrency
         self._waits = waits
         self._in_flight = 0
-        self._due: dict[Queue, int] = {}  # queues with something waiting: when the first is due, in milliseconds
+        self._at_once = self.slots.at_once(rate)
+        self._looked_at = self._worked = 0.0  # when, and how long this thread had been running then, in seconds
+        self._backlog, self._backlog_at = Backlog(()), float("-inf")
+        self._stalled_until = 0.0  # the first in turn has more recipients than the account may send today
+        self._throttles = 0  # of which SES was asked
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closing = False
@@ -97,15 +114,57 @@ class Lane:
         if account is not self.attempts.account:
             self.attempts.account = account
             self.stops.look_again(time.monotonic())
+            self.trouble.set()
         self.attempts.domains = domains
         self.stops.close(holds)
         self.stops.forget(domains)
         if rate != self._rate:
             self._rate = rate
             self.pace.assume(rate, time.monotonic())  # until GetAccount tells the account's own
-        self._concurrency = concurrency
-        self._due = {queue: due for queue, due in self._due.items() if queue[0] in domains}
+            self.trouble.set()
+        self.slots.most = concurrency
+        self.turns.assign({name: domain.tenant_id for name, domain in domains.items()})
         self._wake.set()
+
+    async def learn(self, quota: Quota) -> None:
+        """What GetAccount says of the account."""
+        now = time.monotonic()
+        was_short = self.is_short
+        if quota.rate > 0:
+            self.pace.retune(quota.rate, now)
+        self.allowance.learn(quota.daily, quota.sent_today, now)
+        if not quota.is_sending_enabled:
+            said = f"SES says that sending is switched off for the account ({quota.enforcement})"
+            remedy = "see the account's status in the SES console, and what AWS wrote about it"
+            self.stops.hold(ACCOUNT, Kind.SES_PAUSED, said, now, remedy=remedy)
+            self.stops.take_wish()  # this was the answer
+            await self.attempts.record.write()
+        elif was_short and not self.allowance.is_used_up(Stream.TRANSACTIONAL):
+            self.stops.look_again(now)  # a probe tells whether what stopped it is over
+        self._wake.set()
+
+    @property
+    def is_short(self) -> bool:
+        """Whether mail may be waiting for something that GetAccount tells."""
+        stop = self.stops.by_ses().get(ACCOUNT)
+        is_stopped = stop is not None and stop.kind in {Kind.SES_PAUSED, Kind.SES_QUOTA}
+        return is_stopped or self.allowance.is_used_up(Stream.BROADCAST)
+
+    def used_up(self, stream: Stream) -> str | None:
+        """What is to be said where the account may not send any more mail of this sort today."""
+        if not self.allowance.is_used_up(stream):
+            return None
+        said = f"{self.allowance.used():.0f} of {self.allowance.daily:.0f} recipients in 24 hours are used up"
+        if not self.allowance.is_used_up(Stream.TRANSACTIONAL):
+            said += ", and the rest is kept for transactional mail"
+        return f"{said}: mail goes on as SES's window frees some, or ask AWS for more"
+
+    def held(self, domain: str, stream: Stream) -> tuple[Kind, str] | None:
+        """What keeps the mail of a queue, and in which words."""
+        if (stopped := self.stops.of(domain)) is not None:
+            return stopped
+        said = self.used_up(stream)
+        return None if said is None else (Kind.SES_QUOTA, said)
 
     # -- hand-over ---------------------------------------------------------------------------------------------------
 
@@ -116,33 +175,45 @@ class Lane:
         if (
             not self.is_owned
             or self._is_closing
-            or self._in_flight >= self._concurrency
+            or self._in_flight >= self._at_once
             or not self.stops.is_open(domain)
-            or self._is_behind(stream)
+            or self.turns.is_behind(stream, now_ms())
+            or (self.turns.is_owed(stream) and not self.allowance.is_used_up(Stream.BROADCAST))
+            or self.allowance.left(stream) < recipients
             or not self.pace.can_start(recipients, now)
         ):
             return None
         self.pace.spend(recipients)
+        self.turns.passed(stream, recipients)
+        self.allowance.begin(recipients)
         self._in_flight += 1
-        return Reservation(self)
+        return Reservation(self, recipients)
 
-    def _is_behind(self, stream: Stream) -> bool:
-        now = now_ms()
-        return any(
-            due <= now and RANKS[other] <= RANKS[stream] and self.stops.is_open(domain)
-            for (domain, other), due in self._due.items()
-        )
+    def estimate(self, queue: Queue, due_at: int, ahead: int | None = None) -> int | None:
+        """When a delivery of a queue will be tried, in milliseconds since 1970; None while something keeps it.
 
-    def estimate(self, queue: Queue, due_at: int) -> int | None:
-        """When what is put into a queue now will be tried, in milliseconds since 1970; None while it is stopped.
-
-        A queue is served in order: who comes now waits about as long as its head has waited already.
+        `ahead`: how many go before it in the queue; None: as many as wait there, for it comes now.
         """
-        if not self.stops.is_open(queue[0]):
+        domain, stream = queue
+        if not self.stops.is_open(domain) or self.allowance.is_used_up(stream):
             return None
-        now = now_ms()
-        ahead = max(0, now - self._due.get(queue, now))
-        return max(due_at, now + ahead + round(1000 * self.pace.wait()))
+        now = time.monotonic()
+        self.pace.advance(now)
+        waiting = self.turns.waiting(queue)
+        size = 1.0 if waiting is None else waiting.size
+        if ahead is None:
+            ahead = waiting.count if waiting is not None and waiting.is_ready else 0
+        work = self._waiting(now).work_before(queue, self.turns.tenant(domain), (ahead + 1) * size)
+        speed = min(self.pace.rate, self.slots.throughput(self._at_once))
+        return max(due_at, now_ms() + round(1000 * max(0.0, work - self.pace.tokens) / speed))
+
+    def _waiting(self, now: float) -> Backlog:
+        if now - self._backlog_at > LOOK_AGAIN:
+            self._backlog_at = now
+            self._backlog = Backlog(
+                (queue, self.turns.tenant(queue[0]), waiting.recipients) for queue, waiting in self.turns.ready()
+            )
+        return self._backlog
 
     def start(self, delivery: Delivery, content: bytes | None, probe: str | None = None) -> None:
         """Make the call of an attempt that has durably started and holds a slot. `probe`: the stop it is to test."""
@@ -150,13 +221,15 @@ class Lane:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def release_slot(self) -> None:
+    def release(self, recipients: int) -> None:
+        """A slot that was reserved is not needed."""
+        self.allowance.end(recipients, time.monotonic(), is_sent=False)
         self._in_flight -= 1
         self._wake.set()
 
-    def note(self, queue: Queue, due_at: int) -> None:
-        """Something waits in a queue: look when it is due."""
-        self._due[queue] = min(due_at, self._due.get(queue, due_at))
+    def note(self, queue: Queue, due_at: int, deliveries: int = 1) -> None:
+        """So many more wait in a queue, due then; none more: something does, and it is known how much."""
+        self.turns.note(queue, due_at, deliveries)
         self._wake.set()
 
     def wake(self) -> None:
@@ -184,58 +257,101 @@ class Lane:
     async def _round(self) -> None:
         if self._is_closing or not self.is_owned:
             return
-        for key in self.stops.due(time.monotonic()):
-            free, tokens = self._room()
-            if free and tokens and (queues := self._queues_due(None if key == ACCOUNT else key)):
+        now = time.monotonic()
+        self._adjust(now)
+        self.turns.stop(self.stops.all().keys() - {ACCOUNT})
+        for key in self.stops.due(now):
+            room = self._room()
+            if room.calls and room.recipients and (shares := self._to_probe(key)):
                 self.stops.begin_probe(key)
-                if not await self._take(queues, 1, tokens, probe=key):
+                if not await self._take(shares, room, probe=key):
                     self.stops.end_probe(key, time.monotonic())
-        free, tokens = self._room()
-        if free and tokens:
-            await self._take(self._queues_due(is_open=True), free, tokens)
+        room = self._room()
+        if room.calls and room.recipients and self._is_running and time.monotonic() >= self._stalled_until:
+            await self._take(self.turns.plan(now_ms(), room), room)
 
-    def _room(self) -> tuple[int, int]:
-        """How many deliveries and recipients may start now."""
-        return max(0, self._concurrency - self._in_flight), max(0, self.pace.startable(time.monotonic()))
+    @property
+    def _is_running(self) -> bool:
+        return self.stops.is_open(ACCOUNT)
 
-    def _queues_due(self, domain: str | None = None, *, is_open: bool = False) -> list[Queue]:
-        """Queues with something due, by rank; within a rank whoever waits longest goes first."""
+    def _adjust(self, now: float) -> None:
+        """From time to time: as many slots as the pace needs, and this process can make use of."""
+        elapsed = now - self._looked_at
+        if elapsed < LOOK_AGAIN:
+            return
+        worked, before = time.thread_time(), self._worked
+        load = (worked - before) / elapsed if self._looked_at else 0.0
+        self._looked_at, self._worked = now, worked
+        self._at_once = self.slots.at_once(self.pace.rate, load)
+
+    def _room(self) -> Room:
+        tokens = self.pace.startable(time.monotonic())
+        return Room(
+            calls=min(AT_A_TIME, max(0, self._at_once - self._in_flight)),
+            recipients=min(tokens, self.allowance.left(Stream.TRANSACTIONAL)),
+            lower=self.allowance.left(Stream.BROADCAST),
+        )
+
+    def _to_probe(self, key: str) -> list[Share]:
+        """What may show whether a stop is over: mail of its domain, or of any whose own stop it would not be."""
         now = now_ms()
-        found = [
-            queue
-            for queue, due in self._due.items()
-            if due <= now
-            and (domain is None or queue[0] == domain)
-            and not self.stops.is_closed(queue[0])
-            and (not is_open or self.stops.is_open(queue[0]))
-        ]
-        return sorted(found, key=lambda queue: (RANKS[queue[1]], self._due[queue]))
+        if key != ACCOUNT:
+            return [] if self.stops.is_closed(key) else self.turns.due_of(key, now)
+        ready = self.turns.plan(now, Room(1, 1.0))
+        return ready or self.turns.due_where(now, lambda domain: not self.stops.is_closed(domain))
 
-    async def _take(self, queues: list[Queue], deliveries: int, recipients: int, probe: str | None = None) -> int:
+    async def _take(self, shares: Sequence[Share], room: Room, probe: str | None = None) -> int:
         """Take what is due and start it. Returns how many were."""
-        if not queues:
+        if not shares:
             return 0
+        deliveries = sum(share.deliveries for share in shares) if probe is None else 1
+        recipients = int(room.recipients)
+        left = self.allowance.left(Stream.TRANSACTIONAL)
+        order = Order(
+            self.name,
+            tuple(share.queue for share in shares),
+            deliveries,
+            recipients,
+            tuple(share.deliveries for share in shares),
+            None if self.allowance.daily is None else int(left),
+        )
         self._in_flight += deliveries  # held until it is known how many are needed
         self.pace.spend(recipients)
-        started: tuple[Delivery, ...] = ()
-        sealed: Mapping[int, bytes] = {}
+        taken = Taken((), {}, {})
         try:
-            taken: Taken = await self._store.write(
-                take, Order(self.name, tuple(queues), deliveries, recipients), Rank.SETTLE
-            )
-            started, sealed = taken.started, taken.sealed
-            for queue, due in taken.next_due.items():
-                if due is None:
-                    self._due.pop(queue, None)
-                elif queue[0] in self.attempts.domains:  # it may have moved meanwhile
-                    self._due[queue] = due
+            taken = await self._store.write(take, order, Rank.SETTLE)
         finally:
-            self._in_flight -= deliveries - len(started)
-            self.pace.spend(sum(len(each.recipients) for each in started) - recipients)
-        for each in started:
-            log.event("delivery.sending", id=each.public_id, delivery=each.id, attempt=each.attempts, account=self.name)
-            self.start(each, self._opened(each, sealed), probe)
-        return len(started)
+            self._in_flight -= deliveries - len(taken.started)
+            self.pace.spend(sum(len(each.recipients) for each in taken.started) - recipients)
+            self._took(shares, taken)
+        for settled in taken.dropped:
+            self.attempts.note(settled)
+        for each in taken.started:
+            log.event(
+                "delivery.sending",
+                id=each.public_id,
+                delivery=each.id,
+                attempt=each.attempts,
+                account=self.name,
+                possible_duplicates=each.possible_duplicates,
+            )
+            self.allowance.begin(len(each.recipients))
+            self.start(each, self._opened(each, taken.sealed), probe)
+        return len(taken.started)
+
+    def _took(self, shares: Sequence[Share], taken: Taken) -> None:
+        """Tell the turns what their plan came to."""
+        started = Counter((each.domain, each.stream) for each in taken.started)
+        recipients: Counter[Queue] = Counter()
+        for each in taken.started:
+            recipients[each.domain, each.stream] += len(each.recipients)
+        for share in shares:
+            queue = share.queue
+            is_drained = queue in taken.next_due
+            next_due = taken.next_due.get(queue)
+            self.turns.took(share, started[queue], recipients[queue], next_due, is_drained=is_drained)
+        if not taken.started and self.allowance.daily is not None:
+            self._stalled_until = time.monotonic() + LOOK_AGAIN
 
     def _opened(self, delivery: Delivery, sealed: Mapping[int, bytes]) -> bytes | None:
         """The content that came along, in clear; None where the attempt has to read it, or to say that it cannot."""
@@ -249,26 +365,54 @@ class Lane:
 
     def _until_next(self) -> float | None:
         """Seconds until there may be something to do; None: until woken."""
-        if not self._due or self._in_flight >= self._concurrency or not self.is_owned or self._is_closing:
+        if not len(self.turns) or self._in_flight >= self._at_once or not self.is_owned or self._is_closing:
             return None
         now, wall = time.monotonic(), now_ms()
-        waits: list[float] = []
-        for (domain, _), due in self._due.items():
-            opens = now if self.stops.is_open(domain) else self.stops.opens(domain)
-            if opens is not None:
-                waits.append(max(opens - now, (due - wall) / 1000, self.pace.wait()))
+        waits = [opens - now for opens in self._probes()]
+        if self._is_running and (due := self.turns.next_due(wall)) is not None:
+            is_blocked = self.allowance.is_used_up(Stream.BROADCAST) or self._stalled_until > now
+            waits.append(LOOK_AGAIN if is_blocked and due <= wall else (due - wall) / 1000)
         # Never spin: a moment passes at least.
-        return max(0.005, min(waits)) if waits else None
+        return max(0.005, self.pace.wait(), min(waits)) if waits else None
+
+    def _probes(self) -> list[float]:
+        """When stops with mail that could test them may be looked at."""
+        if self.stops.is_closed(ACCOUNT):
+            return []
+        stops = self.stops.by_ses()
+        if (account := stops.get(ACCOUNT)) is not None:
+            return [] if account.is_probed else [account.until]
+        return [
+            max(stop.until, time.monotonic() + (due - now_ms()) / 1000)
+            for domain, stop in stops.items()
+            if not stop.is_probed and not self.stops.is_closed(domain) and (due := self.turns.first_due(domain))
+        ]
 
     async def _attempt(self, delivery: Delivery, content: bytes | None, probe: str | None) -> None:
+        began, recipients = time.monotonic(), len(delivery.recipients)
+        settlement: Settlement | None = None
         try:
             settlement = await self.attempts.make(delivery, content)
             if settlement.state is State.QUEUED and settlement.due_at is not None:
                 self._waits((delivery.domain, delivery.stream), settlement.due_at)
         finally:
+            now = time.monotonic()
             if probe is not None:
-                self.stops.end_probe(probe, time.monotonic())
-            self.release_slot()
+                self.stops.end_probe(probe, now)
+            self.slots.observe(now - began, recipients)
+            # What nobody knows, SES may have counted.
+            is_sent = settlement is None or settlement.state in {State.SENT, State.UNKNOWN}
+            self.allowance.end(recipients, now, is_sent=is_sent)
+            self._in_flight -= 1
+            self._wake.set()
+            self._ask_after_trouble()
+
+    def _ask_after_trouble(self) -> None:
+        throttles = self.pace.throttles - self._throttles
+        if throttles >= BURST:
+            self._throttles = self.pace.throttles
+        if self.stops.take_wish() or throttles >= BURST:
+            self.trouble.set()
 
     # -- the rest ----------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ suspended tenant, a domain that is not verified), and those wait until it says o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -25,14 +25,28 @@ SICK_AFTER = 5  # failures in a row
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Why queues are skipped. From `until` on one delivery is let through to see; `is_probed`: it is under way."""
+    """Why queues are skipped. From `until` on one delivery is let through to see; `is_probed`: it is under way.
+
+    `shared`: what several domains are stopped for alike, such as a configuration set; it ends for all at once.
+    """
 
     kind: Kind
-    detail: str
+    said: str
     since: float
     until: float
     wait: float
+    remedy: str = ""
+    shared: str = ""
     is_probed: bool = False
+
+    @property
+    def detail(self) -> str:
+        return f"{self.said}: {self.remedy}" if self.remedy else self.said
+
+
+def first_wait(kind: Kind) -> float:
+    """Seconds from the beginning of a stop to its first probe."""
+    return FIRST_PROBE.get(kind, USUAL_PROBE).total_seconds()
 
 
 class Stops:
@@ -42,6 +56,7 @@ class Stops:
         self._stops: dict[str, Stop] = {}
         self._closed: Mapping[str, Problem] = {}
         self._failures = 0
+        self._wants_account = False
 
     def of(self, domain: str) -> tuple[Kind, str] | None:
         """What keeps a domain's mail, and in which words: the account's stop or its own, the directory's first."""
@@ -82,24 +97,35 @@ class Stops:
 
     # -- what calls teach --------------------------------------------------------------------------------------------
 
-    def hold(self, key: str, kind: Kind, detail: str, now: float) -> bool:
+    def hold(self, key: str, kind: Kind, said: str, now: float, *, remedy: str = "", shared: str = "") -> bool:
         """Stop the account or a domain, for longer each time a probe says the same. True if that is new."""
         before = self._stops.get(key)
-        wait = FIRST_PROBE.get(kind, USUAL_PROBE).total_seconds()
+        wait = first_wait(kind)
         if before is not None and before.kind is kind:
             if not before.is_probed:  # calls that were under way when it stopped say nothing new
                 return False
             wait = min(before.wait * 2, max(wait, LONGEST.get(kind, USUAL_LONGEST).total_seconds()))
         since = before.since if before else now
-        self._stops[key] = Stop(kind, detail, since, now + wait, wait)
+        self._wants_account = self._wants_account or key == ACCOUNT
+        self._stops[key] = Stop(kind, said, since, now + wait, wait, remedy, shared)
         return before is None
 
-    def failed(self, detail: str, now: float) -> bool:
+    def hold_all(
+        self, keys: Sequence[str], kind: Kind, said: str, now: float, *, remedy: str = "", shared: str = ""
+    ) -> bool:
+        """Stop several domains for one thing. True if that is new to any of them."""
+        begun = [self.hold(key, kind, said, now, remedy=remedy, shared=shared) for key in keys]
+        return any(begun)
+
+    def failed(self, said: str, now: float, *, remedy: str = "") -> bool:
         """A call did not get through. After five in a row the account is probed, not used. True when that begins."""
         self._failures += 1
-        if self._failures < SICK_AFTER and ACCOUNT not in self._stops:
+        stop = self._stops.get(ACCOUNT)
+        if stop is not None and stop.kind is not Kind.SES_UNAVAILABLE:
+            return False  # it is stopped for something that AWS said, and only AWS can take that back
+        if self._failures < SICK_AFTER and stop is None:
             return False
-        return self.hold(ACCOUNT, Kind.SES_UNAVAILABLE, detail, now)
+        return self.hold(ACCOUNT, Kind.SES_UNAVAILABLE, said, now, remedy=remedy)
 
     def succeeded(self, domain: str) -> list[str]:
         """SES took a message of this domain. Returns what that releases."""
@@ -110,6 +136,8 @@ class Stops:
             for key in (ACCOUNT, domain)
             if (stop := self._stops.get(key)) and (stop.is_probed or stop.kind is Kind.SES_UNAVAILABLE)
         ]
+        shared = {stop.shared for key in proved if (stop := self._stops[key]).shared}
+        proved += [key for key, stop in self._stops.items() if stop.shared in shared and key not in proved]
         for key in proved:
             del self._stops[key]
         return proved
@@ -121,6 +149,22 @@ class Stops:
             return False
         del self._stops[ACCOUNT]
         return True
+
+    def take_wish(self) -> bool:
+        """Whether GetAccount may tell more of the account than is known: it was stopped, or stopped again, since the
+        last time this was asked."""
+        wish, self._wants_account = self._wants_account, False
+        return wish
+
+    # -- what is written down ----------------------------------------------------------------------------------------
+
+    def by_ses(self) -> dict[str, Stop]:
+        """What SES stopped, by its key; not what the directory closed."""
+        return dict(self._stops)
+
+    def restore(self, stops: Mapping[str, Stop], *, is_all: bool = False) -> None:
+        """Take over what was stopped before a start, or, with `is_all`, exactly what another process has stopped."""
+        self._stops = dict(stops) if is_all else {**stops, **self._stops}
 
     # -- probing -----------------------------------------------------------------------------------------------------
 

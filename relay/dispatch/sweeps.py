@@ -7,11 +7,15 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from relay import log
 from relay.delivery import RetryPolicy
+from relay.dispatch.clock_watch import ClockWatch
+from relay.dispatch.reports import announce
+from relay.dispatch.upkeep import Upkeep
 from relay.metrics import Metrics
-from relay.store import listing, sweeping
+from relay.store import lateness, listing, sweeping
 from relay.store.clock import milliseconds, now_ms
 from relay.store.queue import Queue
 from relay.store.store import Store
@@ -19,8 +23,12 @@ from relay.store.writer import Rank
 
 EVERY = 1.0  # seconds between rounds
 EXPIRE_EVERY = timedelta(minutes=1)
+TELL_EVERY = timedelta(minutes=1)
 RETENTION_EVERY = timedelta(hours=1)
 TRUNCATE_EVERY = timedelta(seconds=60)  # the README's promise on how long destroyed content can be read back
+TIDY_EVERY = timedelta(seconds=5)
+REWRAP_EVERY = timedelta(seconds=2)
+ORPHANS_A_ROUND = 20  # slices
 
 
 @dataclass(slots=True)
@@ -38,7 +46,7 @@ class Chore:
 
 class Sweeps:
     """Built by the dispatcher. `note` is told which queues have work again; `take_destroyed` gives messages whose key
-    is gone since it was last asked."""
+    is gone since it was last asked, `silent` the accounts of whose unknown outcomes nothing is to be learnt."""
 
     def __init__(
         self,
@@ -47,25 +55,34 @@ class Sweeps:
         metrics: Metrics,
         note: Callable[[Queue, int], None],
         take_destroyed: Callable[[], list[int]],
+        silent: Callable[[], tuple[str, ...]],
     ) -> None:
         self._store = store
         self._policy = policy
         self._metrics = metrics
         self._note = note
         self._take_destroyed = take_destroyed
+        self._clock = ClockWatch(store, note)
+        self._silent = silent
         started = time.monotonic()
+        upkeep = Upkeep(store, metrics)
         self._chores = (
             Chore(EXPIRE_EVERY, self._expire, started),  # the start did it
+            Chore(TELL_EVERY, self._tell),
             Chore(RETENTION_EVERY, self._retain),
             Chore(TRUNCATE_EVERY, store.truncate_log, started),
+            Chore(TIDY_EVERY, upkeep.tidy),
+            Chore(REWRAP_EVERY, upkeep.rewrap),
+            Chore(timedelta.max, self._clear_orphans),
         )
+        self._looked_behind = 0  # for content without a key, up to this message
 
     async def start(self) -> None:
-        """Before the doors open: what a dead process left becomes unknown, and what it did not clear away goes."""
+        """Before the doors open: what a dead process left becomes unknown, and what waited too long fails."""
         lost = await self._store.write(sweeping.recover, self._store.is_alone, Rank.SETTLE)
         if lost:
             log.trouble("recovery.unknown_outcomes", deliveries=lost)
-        await self._clear(await self._store.read(sweeping.orphans))
+        await self._clock.start()
         await self._expire()
 
     async def run(self) -> None:
@@ -76,6 +93,7 @@ class Sweeps:
             now = time.monotonic()
             self._metrics.loop_lag.observe(max(0.0, now - started - EVERY))
             try:
+                await self._clock.look()
                 await self._sweep(())
                 await self.clear()
                 for chore in self._chores:
@@ -89,16 +107,26 @@ class Sweeps:
 
     async def _sweep(self, queues: tuple[Queue, ...]) -> None:
         swept = await self._store.write(
-            sweeping.sweep_waiting, sweeping.Round(self._policy, queues, self._store.is_alone), Rank.SWEEP
+            sweeping.sweep_waiting,
+            sweeping.Round(self._policy, queues, self._store.is_alone, self._silent()),
+            Rank.SWEEP,
         )
         if swept.requeued:
-            self._metrics.possible_duplicates.inc(swept.requeued)
             log.event("queue.possible_duplicates", deliveries=swept.requeued)
         if swept.failed:
             log.event("queue.expired", deliveries=swept.failed)
         for queue in swept.woken:
             self._note(queue, now_ms())
+        announce(swept.told, self._metrics, self._note)
         await self._clear(list(swept.destroyed))
+
+    async def _tell(self) -> bool:
+        """Tell senders who asked for it that their mail is late."""
+        while True:
+            late = await self._store.write(lateness.sweep_late, None, Rank.SWEEP)
+            announce(late.told, self._metrics, self._note)
+            if late.seen < lateness.SLICE:
+                return True
 
     async def _expire(self) -> bool:
         """Look also at what is queued for too long."""
@@ -112,6 +140,16 @@ class Sweeps:
         while destroyed := await self._store.write(sweeping.sweep_retention, None, Rank.SWEEP):
             await self._clear(list(destroyed))
         return True
+
+    async def _clear_orphans(self) -> bool:
+        """Once, some thousands a round: what a crash left between a key's end and that of the bytes."""
+        for _ in range(ORPHANS_A_ROUND):
+            found, behind = await self._store.read(partial(sweeping.orphans, after=self._looked_behind))
+            await self._clear(found)
+            if behind is None:
+                return True
+            self._looked_behind = behind
+        return False
 
     async def _clear(self, message_ids: list[int]) -> None:
         for start in range(0, len(message_ids), sweeping.SLICE):

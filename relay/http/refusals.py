@@ -16,7 +16,7 @@ from relay.http.dialects.dialect import Asked
 from relay.http.state import State, dialect_of_request
 
 LATER = timedelta(seconds=10)  # when to come back where nothing says it better
-TEMPORARY = {Kind.OVERLOADED, Kind.STORAGE_FULL, Kind.DNS_DOWN}
+TEMPORARY = {Kind.OVERLOADED, Kind.STORAGE_FULL, Kind.STORAGE_DOWN, Kind.DNS_DOWN}
 KINDS = {Kind.NOT_FOUND.http: Kind.NOT_FOUND, Kind.METHOD_NOT_ALLOWED.http: Kind.METHOD_NOT_ALLOWED}
 
 

@@ -14,6 +14,7 @@ from relay.http.dialects.dialect import Dialect
 from relay.http.filling import Filling
 from relay.http.requests import api_key
 from relay.management.desk import Desk
+from relay.message import Stream
 from relay.metrics import Metrics
 from relay.routing.devices import require_no_device
 from relay.routing.door import Door
@@ -58,7 +59,8 @@ SENDING_AT_ALL = "send"
 class State:
     """Built by the application; frozen. `public_url`: how clients reach it, "" where nobody said.
 
-    `note` tells a lane that something of a queue is due at a moment.
+    `note` tells a lane that something of a queue is due at a moment; `estimate` says when a delivery of it that is due
+    then, and behind so many others, will be tried.
     """
 
     intake: Intake
@@ -70,8 +72,9 @@ class State:
     metrics: Metrics
     readiness: Callable[[], Readiness]
     measure: Callable[[], Awaitable[None]]
-    held: Callable[[str], tuple[Kind, str] | None]
+    held: Callable[[str, Stream], tuple[Kind, str] | None]
     note: Callable[[Queue, int], None]
+    estimate: Callable[[Queue, int, int], int | None]
     metrics_for: Literal["loopback", "key", "none"]
     requests_per_minute: Mapping[str, int]  # by the name of a dialect
     management_requests_per_minute: int

@@ -30,9 +30,14 @@ def written(outcomes: Sequence[Outcome], sealer: Sealer) -> str:
 
 def read(answer: str, sealer: Sealer) -> list[Outcome]:
     """Raises SealingError where it was sealed by another installation."""
-    if answer.startswith(SEALED):
-        answer = sealer.open_secret(base64.b64decode(answer.removeprefix(SEALED)), PURPOSE)
-    return [_read(each) for each in json.loads(answer)]
+    return [_read(each) for each in json.loads(opened(answer, sealer))]
+
+
+def opened(answer: str, sealer: Sealer) -> str:
+    """The JSON of it. Raises SealingError where it was sealed by another installation."""
+    if not answer.startswith(SEALED):
+        return answer
+    return sealer.open_secret(base64.b64decode(answer.removeprefix(SEALED)), PURPOSE)
 
 
 def _said(outcome: Outcome) -> dict[str, Any]:

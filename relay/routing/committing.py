@@ -37,7 +37,7 @@ class Lanes(Protocol):
 
     def reserve(self, queue: Queue, recipients: int) -> Reservation | None: ...
 
-    def note(self, queue: Queue, due_at: int) -> None: ...
+    def note(self, queue: Queue, due_at: int, deliveries: int = 1) -> None: ...
 
     def estimate(self, queue: Queue, due_at: int) -> int | None: ...
 
@@ -126,7 +126,7 @@ class Commits:
         """It is durable: whoever sends may have it."""
         prepared, new = begun.prepared, begun.prepared.new
         if begun.reservation is None:
-            self._lanes.note(prepared.queue, new.due_at)
+            self._lanes.note(prepared.queue, new.due_at, len(new.deliveries))
         else:
             begun.reservation.start(_first_attempt(new), prepared.fixed.raw or None)
         self._metrics.accepted.labels(new.protocol, new.mode.value).inc()

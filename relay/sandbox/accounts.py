@@ -12,6 +12,7 @@ from relay.sandbox.refusals import Refusal
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _DAY = 86_400.0
+ENFORCEMENTS = ("HEALTHY", "PROBATION", "SHUTDOWN")  # how SES looks at an account (GetAccount: EnforcementStatus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,8 @@ class Account:
     Identities are domains and addresses, lower-case. `production=False` is what AWS calls the sandbox: mail goes to
     verified identities and to the mailbox simulator only. A negative `daily_quota` is none (GetAccount: -1). The
     identities hold in every region. `takes_temporary` gives the account all callers with temporary credentials.
+    `paused_sets` are configuration sets. `clock`: by how many seconds AWS's clock differs from ours; None: it does not,
+    and nobody looks at the time of a signature.
     """
 
     name: str
@@ -29,6 +32,10 @@ class Account:
     daily_quota: float = 50_000.0
     production: bool = True
     takes_temporary: bool = False
+    is_paused: bool = False
+    paused_sets: tuple[str, ...] = ()
+    enforcement: str = "HEALTHY"
+    clock: float | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -36,6 +43,10 @@ class Account:
         if self.rate <= 0:
             raise ValueError(f"The rate of {self.name} must be positive")
         object.__setattr__(self, "identities", tuple(identity.lower() for identity in self.identities))
+
+    @property
+    def may_send(self) -> bool:
+        return not self.is_paused and self.enforcement != "SHUTDOWN"
 
     @property
     def number(self) -> str:
@@ -62,18 +73,22 @@ class Allowance:
 
     def __init__(self, account: Account, now: float) -> None:
         self._account = account
-        self._burst = max(account.rate, 1.0)
-        self._tokens = self._burst
+        self._tokens = max(account.rate, 1.0)
         self._filled_at = now
         self._minutes: deque[tuple[int, int]] = deque()  # (minute, recipients): a day is at most 1,441 pairs
         self._sent = 0
+
+    def follow(self, account: Account) -> None:
+        """The account has this rate and quota from now on."""
+        self._account = account
 
     def spend(self, recipients: int, counted: int, now: float) -> None:
         """Take one call's recipients, `counted` of them against the daily quota; Refusal when either is used up.
 
         Any token left lets a whole call through, and the debt is paid off in refusals: so the SES team described it.
         """
-        tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._account.rate)
+        rate = self._account.rate
+        tokens = min(max(rate, 1.0), self._tokens + (now - self._filled_at) * rate)
         self._tokens, self._filled_at = tokens, now
         if tokens <= 0:
             raise Refusal("TooManyRequestsException", "Maximum sending rate exceeded.")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import replace
+from email.utils import formatdate
 
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -13,11 +17,11 @@ from starlette.routing import Route
 from relay.sandbox import page, ses, sqs
 from relay.sandbox.accounts import Account
 from relay.sandbox.cloud import Cloud
-from relay.sandbox.faults import BadScript, read_script
+from relay.sandbox.faults import BadScript, read_refusal, read_script
 from relay.sandbox.mailbox import Captured
 from relay.sandbox.refusals import Refusal
 from relay.sandbox.rest import OPERATIONS, Operation, Perform
-from relay.sandbox.wire import Caller, caller_of, read_body, read_object
+from relay.sandbox.wire import Caller, caller_of, check_time, read_body, read_object
 
 _CHUNK = 256 * 1024
 
@@ -67,17 +71,25 @@ async def sqs_operation(request: Request) -> Response:
 async def _perform(request: Request, name: str, perform: Perform, refuse: Callable[[Refusal], Response]) -> Response:
     """One AWS call: its body, its caller, the fault it meets, its answer."""
     cloud = _cloud(request)
+    clock: float | None = None
     try:
         body = await read_body(request)
         caller = caller_of(request, cloud.accounts)
+        caller = replace(caller, account=cloud.faults.changed(caller.account))
+        clock = caller.account.clock
+        if clock is not None:
+            check_time(request, clock)
         fault = cloud.faults.take(caller.account.name, name)
         if fault is None:
-            return await perform(cloud, caller, request, body)
-        return await fault(request, lambda: perform(cloud, caller, request, body))
+            response = await perform(cloud, caller, request, body)
+        else:
+            response = await fault(request, lambda: perform(cloud, caller, request, body))
     except Refusal as refusal:
-        return refuse(refusal)
+        response = refuse(refusal)
     except ClientDisconnect:
         return Response()  # to nobody
+    response.headers["date"] = formatdate(time.time() + (clock or 0.0), usegmt=True)
+    return response
 
 
 async def list_messages(request: Request) -> Response:
@@ -104,13 +116,20 @@ async def clear_messages(request: Request) -> Response:
 
 
 async def list_faults(request: Request) -> Response:
-    return JSONResponse([script.as_json() for script in _cloud(request).faults.scripts])
+    faults = _cloud(request).faults
+    faults.forget_over()
+    return JSONResponse([script.as_json() for script in faults.scripts])
 
 
 async def add_fault(request: Request) -> Response:
     cloud = _cloud(request)
     try:
-        script = read_script(await read_body(request), set(cloud.accounts))
+        body = await read_body(request)
+        seconds = read_refusal(body)
+        if seconds is not None:
+            shut: Callable[[float], Awaitable[None]] = request.app.state.shut
+            return JSONResponse({"fault": {"refuse": seconds}}, 201, background=BackgroundTask(shut, seconds))
+        script = read_script(body, set(cloud.accounts))
     except BadScript as bad:
         return JSONResponse({"error": "bad_request", "faults": bad.faults}, 400)
     except Refusal as refusal:

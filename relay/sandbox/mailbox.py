@@ -6,7 +6,7 @@ import base64
 import json
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 
@@ -23,6 +23,7 @@ class Captured:
     configuration_set: str | None
     raw: bytes
     received_at: datetime
+    tracking: Mapping[str, str] = field(default_factory=dict)  # as ConfigurationOverrides.Tracking had it
 
     def as_json(self) -> str:
         """The shape that GET /messages shows."""
@@ -36,6 +37,7 @@ class Captured:
                 "configuration_set": self.configuration_set,
                 "raw": base64.b64encode(self.raw).decode("ascii"),
                 "received_at": stamp(self.received_at),
+                "tracking": dict(self.tracking),
             }
         )
 

@@ -49,6 +49,7 @@ class Sending:
     recipients: tuple[str, ...] | None = None
     tags: tuple[tuple[str, str], ...] = ()
     configuration_set: str | None = None
+    tracking: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

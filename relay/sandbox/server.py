@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import signal
 import socket
+import struct
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,9 @@ from relay.sandbox.cloud import Cloud
 
 HOST = "127.0.0.1"
 PORT = 8025
+_NO_LINGER = struct.pack("ii", 1, 0)
 _PATIENCE = 0.25  # seconds that calls in hand have when the server stops; the hanging ones would stay for ever
+_BACKLOG = 2048  # connections that wait to be accepted
 _KEEP_ALIVE = 75  # seconds; longer than clients keep idle connections (aiohttp 12), so that none is closed under a call
 
 
@@ -64,8 +67,10 @@ async def running(
         proxy_headers=False,
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE,
+        date_header=False,  # it tells the time of AWS, which need not be ours
     )
-    server = _Server(config)
+    server = _Server(config, listener.getsockname()[:2])
+    app.state.shut = server.shut
     serving = asyncio.create_task(server.serve([listener]))
     serving.add_done_callback(lambda _: server.ready.set())  # a failed start is not waited for
     try:
@@ -82,7 +87,7 @@ async def running(
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listener = socket.create_server((host, port), family=family, backlog=2048)
+        listener = socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as exc:
         raise OSError(exc.errno, f"The sandbox cannot listen on {host} port {port}: {exc.strerror}") from exc
     # Connections inherit it. asyncio sets it only on sockets made with proto=IPPROTO_TCP, which create_server does not
@@ -96,16 +101,27 @@ class _Protocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["state"]["hang_up"] = self.transport.close
+        self.scope["state"] |= {"hang_up": self.transport.close, "reset": self._reset, "say_last": self._say_last}
+
+    def _reset(self) -> None:
+        """Close without the usual farewell: the other side is told that the connection is reset."""
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+        self.transport.abort()
+
+    def _say_last(self, octets: bytes) -> None:
+        self.transport.write(octets)
+        self.transport.write_eof()
 
 
 class _Server(uvicorn.Server):
     """uvicorn's server without its signal handlers and its polling: it stops when told, at once."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, address: tuple[str, int]) -> None:
         super().__init__(config)
+        self._address = address
         self.ready = asyncio.Event()
         self.stop = asyncio.Event()
+        self._opening: asyncio.Task[None] | None = None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -121,7 +137,29 @@ class _Server(uvicorn.Server):
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.stop.wait(), 1.0)
 
+    async def shut(self, seconds: float) -> None:
+        """Refuse every connection for so long, from now on, and end those there are."""
+        if self._opening is not None:
+            self._opening.cancel()
+        for server in self.servers:
+            server.close()
+        self.servers.clear()
+        for connection in list(self.server_state.connections):
+            connection.transport.close()
+        self._opening = asyncio.create_task(self._open_again(seconds))
+
+    async def _open_again(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        loop = asyncio.get_running_loop()
+        self.servers.append(await loop.create_server(self._protocol, sock=_bind(*self._address), backlog=_BACKLOG))
+
+    def _protocol(self) -> _Protocol:
+        return _Protocol(self.config, self.server_state, self.lifespan.state)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait({self._opening})
         for server in self.servers:
             server.close()
         for connection in list(self.server_state.connections):

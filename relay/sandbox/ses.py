@@ -10,6 +10,7 @@ from uuid import uuid4
 from starlette.requests import Request
 from starlette.responses import Response
 
+from relay.sandbox.accounts import Account
 from relay.sandbox.cloud import Cloud
 from relay.sandbox.events import events_of
 from relay.sandbox.mailbox import Captured
@@ -22,10 +23,15 @@ from relay.sandbox.wire import Caller, Json, answer, member, read_object
 async def send_email(cloud: Cloud, caller: Caller, request: Request, body: bytes) -> Response:
     """Accept one raw message, or raise Refusal. FromEmailAddress replaces the From check, not the captured header."""
     sending, region = _read_sending(read_object(body)), cloud.region(caller)
+    _check_standing(caller.account)
     letter = admit(sending, caller.account, caller.region, region.identities.has_verified)
     configuration_set = sending.configuration_set or region.identities.configuration_set(letter.sender)
     region.configuration_sets.check_use(configuration_set)
+    if configuration_set in caller.account.paused_sets:
+        text = f"Sending is paused for configuration set {configuration_set}"
+        raise Refusal("SendingPausedException", text)
     counted = sum(1 for recipient in letter.recipients if not is_simulator(recipient))
+    region.allowance.follow(caller.account)
     region.allowance.spend(len(letter.recipients), counted, time.monotonic())
     now = datetime.now(UTC)
     captured = Captured(
@@ -37,6 +43,7 @@ async def send_email(cloud: Cloud, caller: Caller, request: Request, body: bytes
         configuration_set=configuration_set,
         raw=sending.raw,
         received_at=now,
+        tracking=dict(sending.tracking),
     )
     cloud.mailbox.add(captured)
     if captured.configuration_set is not None:  # event destinations belong to configuration sets
@@ -51,9 +58,9 @@ async def get_account(cloud: Cloud, caller: Caller, request: Request, body: byte
     return answer(
         {
             "DedicatedIpAutoWarmupEnabled": False,
-            "EnforcementStatus": "HEALTHY",
+            "EnforcementStatus": account.enforcement,
             "ProductionAccessEnabled": account.production,
-            "SendingEnabled": True,
+            "SendingEnabled": account.may_send,
             "SendQuota": {
                 "Max24HourSend": account.daily_quota if account.daily_quota >= 0 else -1.0,
                 "MaxSendRate": account.rate,
@@ -71,6 +78,15 @@ async def get_account(cloud: Cloud, caller: Caller, request: Request, body: byte
     )
 
 
+def _check_standing(account: Account) -> None:
+    """Raise Refusal while the account may not send; in the words of SES, one for each of the two ways (SES facts 2)."""
+    if account.is_paused:
+        raise Refusal("SendingPausedException", "Account sending is disabled.")
+    if not account.may_send:
+        text = "For more information, please check the inbox of the email address associated with your AWS account."
+        raise Refusal("MessageRejected", f"Sending paused for this account. {text}")
+
+
 def _read_sending(request: Json) -> Sending:
     return Sending(
         raw=_read_raw(request),
@@ -79,6 +95,7 @@ def _read_sending(request: Json) -> Sending:
         recipients=_read_destination(request),
         tags=_read_tags(request),
         configuration_set=member(request, "ConfigurationSetName", str),
+        tracking=_read_tracking(request),
     )
 
 
@@ -112,6 +129,17 @@ def _read_tags(request: Json) -> tuple[tuple[str, str], ...]:
             raise Refusal("SerializationException", "EmailTags takes a list of objects.")
         tags.append((member(tag, "Name", str) or "", member(tag, "Value", str) or ""))
     return tuple(tags)
+
+
+def _read_tracking(request: Json) -> tuple[tuple[str, str], ...]:
+    overrides: Json = member(request, "ConfigurationOverrides", dict) or {}
+    tracking: Json = member(overrides, "Tracking", dict) or {}
+    found = [(name, member(tracking, name, str)) for name in ("OpenTrackingEnabled", "ClickTrackingEnabled")]
+    said = [(name, value) for name, value in found if value is not None]
+    for name, value in said:
+        if value not in {"ENABLED", "DISABLED"}:
+            raise Refusal("BadRequestException", f"{name} must be ENABLED or DISABLED.")
+    return tuple(said)
 
 
 def ses_refusal(refusal: Refusal) -> Response:

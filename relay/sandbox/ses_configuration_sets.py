@@ -26,7 +26,11 @@ async def create_configuration_set(cloud: Cloud, caller: Caller, request: Reques
 
 
 async def get_configuration_set(cloud: Cloud, caller: Caller, request: Request, body: bytes) -> Response:
-    return answer(cloud.region(caller).configuration_sets.show(request.path_params["name"]))
+    name = request.path_params["name"]
+    shown = cloud.region(caller).configuration_sets.show(name)
+    if name in caller.account.paused_sets:
+        return answer({**shown, "SendingOptions": {"SendingEnabled": False}})
+    return answer(shown)
 
 
 async def list_configuration_sets(cloud: Cloud, caller: Caller, request: Request, body: bytes) -> Response:

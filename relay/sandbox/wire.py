@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 from uuid import uuid4
 
@@ -23,6 +24,8 @@ from relay.sandbox.refusals import Refusal
 
 MAX_BODY_BYTES = 60 * 1024 * 1024  # 40 MB of MIME in base64, and the rest of the request
 
+_SIGNED = "%Y%m%dT%H%M%SZ"
+_SKEW = timedelta(minutes=5)
 _SCOPE = re.compile(r"AWS4-HMAC-SHA256 Credential=([^/,\s]+)/\d{8}/([a-z0-9-]{1,32})/[a-z]+/aws4_request,")
 T = TypeVar("T")
 Json = Mapping[str, object]
@@ -50,6 +53,22 @@ def caller_of(request: Request, accounts: Mapping[str, Account]) -> Caller:
     if account is None:
         raise Refusal("UnrecognizedClientException")
     return Caller(account, scope[2])
+
+
+def check_time(request: Request, clock: float) -> None:
+    """Raise Refusal for a signature more than 5 minutes off AWS's clock, which differs by so many seconds from ours."""
+    signed, now = request.headers.get("x-amz-date", ""), datetime.now(UTC) + timedelta(seconds=clock)
+    try:
+        at = datetime.strptime(signed, _SIGNED).replace(tzinfo=UTC)
+    except ValueError:
+        raise Refusal("IncompleteSignatureException") from None
+    shown, early, late = (f"{each:{_SIGNED}}" for each in (now, now - _SKEW, now + _SKEW))
+    if at < now - _SKEW:
+        text = f"Signature expired: {signed} is now earlier than {early} ({shown} - 5 min.)"
+        raise Refusal("InvalidSignatureException", text)
+    if at > now + _SKEW:
+        text = f"Signature not yet current: {signed} is still later than {late} ({shown} + 5 min.)"
+        raise Refusal("InvalidSignatureException", text)
 
 
 async def read_body(request: Request) -> bytes:

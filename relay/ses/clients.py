@@ -7,10 +7,14 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from functools import partial
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeAlias
+
+from aiobotocore.credentials import AioCredentials
 
 from relay.errors import Kind
 from relay.ses.access import CONCURRENCY, Access, Base, Chain, Credentials, Profile, Role, StaticKeys
+from relay.ses.direct import Direct
+from relay.ses.egress import Egresses
 from relay.ses.errors import Scope, SesProblem
 from relay.ses.link import Client, Link
 from relay.ses.sessions import Sessions, check_egress, keys, ses_config, ses_regions, sts_config
@@ -31,6 +35,7 @@ __all__ = [
     "concurrency",
 ]
 
+Opening: TypeAlias = AbstractAsyncContextManager[tuple[Client, Direct | None]]
 GRACE = timedelta(seconds=30)  # for the calls in hand of an account that was changed or removed
 
 
@@ -44,6 +49,7 @@ class Accounts:
     def __init__(self, base: Base = Base()) -> None:  # noqa: B008 - frozen
         self._base = base
         self._sessions = Sessions()
+        self._egresses = Egresses()
         self._sts = Link(self._sts_of_base)
         self._open: dict[str, tuple[Access, SesAccount]] = {}
         self._closing: dict[asyncio.Task[None], SesAccount] = {}
@@ -61,6 +67,7 @@ class Accounts:
         self._open.clear()
         await asyncio.gather(*(account.close() for account in left))
         await self._sts.close()
+        await self._egresses.close()
 
     def open(self, access: Access) -> SesAccount:
         """The account of this name. One that is open with another access is closed after its calls in hand."""
@@ -69,7 +76,7 @@ class Accounts:
             if known[0] == access:
                 return known[1]
             self._retire(access.name)
-        account = SesAccount(access.name, access.region, Link(partial(self._ses_of, access)))
+        account = self._account(access)
         self._open[access.name] = (access, account)
         return account
 
@@ -92,7 +99,7 @@ class Accounts:
     @asynccontextmanager
     async def briefly(self, access: Access) -> AsyncIterator[SesAccount]:
         """An account beside those that are open, to try an access out."""
-        account = SesAccount(access.name, access.region, Link(partial(self._ses_of, access)))
+        account = self._account(access)
         try:
             yield account
         finally:
@@ -110,57 +117,87 @@ class Accounts:
         """Whom AWS takes the relay itself for: its `principal` belongs into trust policies. Raises SesProblem."""
         return await caller_of(self._sts)
 
+    def _account(self, access: Access) -> SesAccount:
+        return SesAccount(
+            access.name, access.region, Link(partial(self._ses_of, access), partial(self._forget, access))
+        )
+
+    async def _forget(self, access: Access) -> None:
+        """Let the account's credentials be looked for again, and those a role is assumed with."""
+        if isinstance(access.credentials, Role):
+            self._sessions.forget(self._base.credentials)
+            await self._sts.renew()
+        else:
+            self._sessions.forget(access.credentials)
+
     def _retire(self, name: str) -> None:
         _, account = self._open.pop(name)
         task = asyncio.create_task(account.close(GRACE), name=f"close-{name}")
         self._closing[task] = account
         task.add_done_callback(lambda done: self._closing.pop(done, None))
 
-    async def _ses_of(self, access: Access) -> AbstractAsyncContextManager[Client]:
+    async def _ses_of(self, access: Access) -> Opening:
         if access.endpoint_url is None and (fault := await asyncio.to_thread(check_region, access.region)):
             remedy = "correct it, or give the account an endpoint_url"
             raise SesProblem(Kind.SES_CONFIG, Scope.ACCOUNT, fault, remedy=remedy)
         options = ses_config(concurrency(access) + 1, access.proxy)
-        return _slicing(await self._client("sesv2", access.region, access.endpoint_url, access, options))
+        client, credentials = await self._client("sesv2", access.region, access.endpoint_url, access, options)
+        return _mailing(access.name, client, credentials, self._egresses)
 
-    async def _sts_of(self, access: Access) -> AbstractAsyncContextManager[Client]:
+    async def _sts_of(self, access: Access) -> Opening:
         endpoint = self._base.sts_endpoint_url
         region = self._base.region if endpoint else access.region
-        return await self._client("sts", region, endpoint, access, sts_config(access.proxy))
+        client, _ = await self._client("sts", region, endpoint, access, sts_config(access.proxy))
+        return _asking(client)
 
-    async def _sts_of_base(self) -> AbstractAsyncContextManager[Client]:
+    async def _sts_of_base(self) -> Opening:
         base = self._base
         try:
-            return await self._client("sts", base.region, base.sts_endpoint_url, base, sts_config(base.proxy))
+            client, _ = await self._client("sts", base.region, base.sts_endpoint_url, base, sts_config(base.proxy))
         except SesProblem as problem:
             said = f"the relay has no identity of its own to call AWS STS with: {problem.said}"
             raise SesProblem(problem.kind, problem.scope, said, remedy=problem.remedy, code=problem.code) from problem
+        return _asking(client)
 
     async def _client(
         self, service: str, region: str, endpoint_url: str | None, access: Access | Base, options: Any
-    ) -> AbstractAsyncContextManager[Client]:
+    ) -> tuple[AbstractAsyncContextManager[Client], Any]:
+        """The client to be entered, and the credentials it signs with."""
         await check_egress(access.proxy, access.ca_bundle)
         credentials = access.credentials
         if isinstance(credentials, Role):
             session = await self._sessions.lending(Lender(self._sts, credentials))
         else:
             session = await self._sessions.of(credentials)
+        own = keys(credentials)
         client: AbstractAsyncContextManager[Client] = session.create_client(
             service,
             region_name=region,
             endpoint_url=endpoint_url,
             verify=access.ca_bundle,
             config=options,
-            **keys(credentials),
+            **own,
         )
-        return client
+        return client, AioCredentials(*own.values()) if own else await session.get_credentials()
 
 
 @asynccontextmanager
-async def _slicing(opening: AbstractAsyncContextManager[Client]) -> AsyncIterator[Client]:
+async def _mailing(
+    account: str, opening: AbstractAsyncContextManager[Client], credentials: Any, egresses: Egresses
+) -> AsyncIterator[tuple[Client, Direct]]:
     async with opening as client:
         send_in_slices(client)
-        yield client
+        direct = Direct(account, client, credentials, egresses)
+        try:
+            yield client, direct
+        finally:
+            await direct.close()
+
+
+@asynccontextmanager
+async def _asking(opening: AbstractAsyncContextManager[Client]) -> AsyncIterator[tuple[Client, None]]:
+    async with opening as client:
+        yield client, None
 
 
 class _Limited(Protocol):

@@ -41,7 +41,7 @@ def _take_message(params: dict[str, Any], context: dict[str, Any], **_: Any) -> 
     if isinstance(message, bytes):
         if len(message) <= SLICE:
             return None
-        message = _Whole(message)
+        message = Whole(message)
     context[_KEY] = message
     return {**params, "Content": {"Raw": {"Data": _PLACE}}}
 
@@ -52,17 +52,16 @@ async def _give_body(params: dict[str, Any], context: dict[str, Any], **_: Any) 
         return
     before, _mark, after = params["body"].partition(_MARK)
     body = Body(before, message, after)
-    digest = sha256()
-    async for piece in body:
-        digest.update(piece)
     # Signed like any other header, and then SigV4 does not hash the body itself.
-    params["headers"]["X-Amz-Content-SHA256"] = digest.hexdigest()
+    params["headers"]["X-Amz-Content-SHA256"] = await digest_of(body)
     params["headers"]["Content-Length"] = str(body.size)
     params["body"] = body
 
 
 @dataclass(frozen=True, slots=True)
-class _Whole:
+class Whole:
+    """A message that is in memory."""
+
     octets: bytes
 
     @property
@@ -98,3 +97,13 @@ class Body:
                 yield binascii.b2a_base64(piece[:whole], newline=False)
                 await asyncio.sleep(0)
         yield b64encode(left) + self.after
+
+
+async def digest_of(body: bytes | Body) -> str:
+    """The SHA-256 that is signed, in hex. Raises what reading a message in parts raises."""
+    if isinstance(body, bytes):
+        return sha256(body).hexdigest()
+    digest = sha256()
+    async for piece in body:
+        digest.update(piece)
+    return digest.hexdigest()

@@ -8,9 +8,11 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+from relay.delivery import Tracking
 from relay.errors import Kind
 from relay.ses.errors import Scope, SesProblem, classify
 from relay.ses.link import NO_GRACE, Link
+from relay.ses.mail import Mail
 from relay.ses.slices import InParts
 
 
@@ -27,6 +29,9 @@ class Quota:
     is_sending_enabled: bool
     is_production: bool
     enforcement: str = "HEALTHY"
+
+
+UNSAID = Tracking()
 
 
 class SesAccount:
@@ -46,24 +51,26 @@ class SesAccount:
         tags: Mapping[str, str],
         configuration_set: str | None,
         tenant: str | None = None,
+        tracking: Tracking = UNSAID,
     ) -> str:
         """Send to exactly `recipients`, whatever the headers say; returns the SES message id. Raises SesProblem.
 
         No FromEmailAddress: SES then takes the header's From and leaves it as it is (SES fact 1.3). `tenant` is SES's
-        TenantName, whose identities and configuration sets the message may use. A message in parts is read twice, to
+        TenantName, whose identities and configuration sets the message may use. `tracking` overrides, where it says
+        something, what the configuration set does. A message in parts is read twice, to
         sign it and to send it: what reading raises the first time is raised here, and nothing has been sent then.
         """
-        request: dict[str, Any] = {
-            "Content": {"Raw": {"Data": raw}},
+        members: dict[str, Any] = {
             "Destination": {"ToAddresses": list(recipients)},
             "EmailTags": [{"Name": name, "Value": value} for name, value in tags.items()],
         }
         if configuration_set:
-            request["ConfigurationSetName"] = configuration_set
+            members["ConfigurationSetName"] = configuration_set
         if tenant:
-            request["TenantName"] = tenant
-        meaning = partial(classify, domain=domain)
-        answer = await self._link.call("send_email", meaning, is_repeatable=False, **request)
+            members["TenantName"] = tenant
+        if overrides := _overrides(tracking):
+            members["ConfigurationOverrides"] = {"Tracking": overrides}
+        answer = await self._link.send(Mail(raw, members), partial(classify, domain=domain))
         message_id = answer.get("MessageId")
         if not isinstance(message_id, str) or not message_id:
             raise SesProblem(Kind.SES_UNKNOWN_OUTCOME, Scope.MESSAGE, "SES answered 200 without a message id")
@@ -87,6 +94,16 @@ class SesAccount:
         """Any operation that can be repeated, named as botocore's methods are; its answer. Raises SesProblem."""
         return await self._link.call(operation, partial(classify, domain=domain), **request)
 
+    async def refresh(self) -> None:
+        """SES finds the credentials too old: the next call looks for fresh ones, unless that was done just now."""
+        await self._link.renew()
+
     async def close(self, grace: timedelta = NO_GRACE) -> None:
         """Take no more calls, and wait for those in hand, at most for `grace`."""
         await self._link.close(grace)
+
+
+def _overrides(tracking: Tracking) -> dict[str, str]:
+    """ConfigurationOverrides.Tracking, with a member for what is said (SES fact 1.1)."""
+    said = {"OpenTrackingEnabled": tracking.opens, "ClickTrackingEnabled": tracking.clicks}
+    return {name: "ENABLED" if value else "DISABLED" for name, value in said.items() if value is not None}

@@ -28,6 +28,7 @@ _BY_KIND = {
     Kind.BLOCKED: Reason.AUTH,
     Kind.OVERLOADED: Reason.OVERLOAD,
     Kind.STORAGE_FULL: Reason.OVERLOAD,
+    Kind.STORAGE_DOWN: Reason.OVERLOAD,
 }
 
 

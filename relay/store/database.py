@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,13 @@ from sqlalchemy.pool import NullPool
 
 from relay import log
 from relay.errors import Unusable, printable
+from relay.store import copying
+from relay.store.room import LOG_LIMIT
 from relay.store.schema import REVISIONS
 from relay.store.writer import BUSY_TIMEOUT
+
+INCREMENTAL = 2  # what SQLite calls it when it is asked for auto_vacuum
+ROOM_TO_VACUUM = 2.5  # times the file's size: the new one, and the log by which it takes the old one's place
 
 
 class StoreError(Unusable):
@@ -65,6 +71,9 @@ def _prepare_sqlite(engine: Engine, *, read_only: bool) -> None:
     def _connect(driver: Any, _record: Any) -> None:
         driver.isolation_level = None  # the driver would begin too late, and not IMMEDIATE
         cursor = driver.cursor()
+        if not read_only and cursor.execute("PRAGMA auto_vacuum").fetchone() != (INCREMENTAL,):
+            # Of a new file: first, for it is laid down with the first page. One that has it would be written to.
+            cursor.execute("PRAGMA auto_vacuum = INCREMENTAL")
         for pragma in (
             f"busy_timeout = {BUSY_TIMEOUT}",
             "foreign_keys = ON",
@@ -72,7 +81,13 @@ def _prepare_sqlite(engine: Engine, *, read_only: bool) -> None:
                 ("query_only = ON",)
                 if read_only
                 # NORMAL loses acknowledged mail in a power cut, FULL does not (SMTP fact 0.7).
-                else ("journal_mode = WAL", "synchronous = FULL", "secure_delete = ON", "cache_size = -16000")
+                else (
+                    "journal_mode = WAL",
+                    "synchronous = FULL",
+                    "secure_delete = ON",
+                    "cache_size = -16000",
+                    f"journal_size_limit = {LOG_LIMIT}",
+                )
             ),
         ):
             cursor.execute(f"PRAGMA {pragma}")
@@ -112,18 +127,32 @@ def listing_engine(url: URL) -> AsyncEngine:
 @contextmanager
 def sole_owner(path: Path) -> Iterator[None]:
     """Hold the database directory for this process. Raises StoreError if another server has it."""
-    lock = path.parent / f"{path.name}.lock"
+    words = f"another relay is serving {path}: stop it first, or give this one a database of its own"
+    with alone(path.with_name(f"{path.name}.lock"), words):
+        yield
+
+
+@contextmanager
+def alone(lock: Path, words: str) -> Iterator[None]:
+    """Hold a lock file. Raises StoreError with these words if another process has it."""
     file = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
-            raise StoreError(
-                f"another relay is serving {path}: stop it first, or give this one a database of its own"
-            ) from exc
+            raise StoreError(words) from exc
         yield
     finally:
         os.close(file)
+
+
+def is_served(path: Path) -> bool:
+    """Whether a server has this file at the moment."""
+    try:
+        with sole_owner(path):
+            return False
+    except StoreError:
+        return True
 
 
 # -- schema ----------------------------------------------------------------------------------------------------------
@@ -159,14 +188,15 @@ def check_revision(db: Connection) -> bool:
     return found == REVISIONS[-1]
 
 
-def migrate_sqlite(url: URL) -> None:
-    """Create or upgrade a SQLite file. An upgrade takes a backup beside it first.
+def migrate_sqlite(url: URL, *, has_backup: bool = False) -> None:
+    """Create or upgrade a SQLite file. An upgrade takes a backup beside it first, unless there is one.
 
     Raises StoreError for a file that is damaged, newer, or cannot be opened.
     """
     path = sqlite_path(url)
     if not path.parent.is_dir():
         raise StoreError(f"the folder of the database, {path.parent}, does not exist: create it first")
+    _require_whole(path)
     is_new = not path.exists()
     if is_new:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -180,17 +210,35 @@ def migrate_sqlite(url: URL) -> None:
             db.rollback()
             if is_current:
                 return
-            if was is not None:
+            if was is not None and not has_backup:
                 log.event("store.backup", file=str(_backup(path, was)))
             with db.begin():
                 upgrade(db)
             log.event("store.migrated", schema=REVISIONS[-1])
+            if was is not None:
+                _make_shrinkable(db, path)
     except DBAPIError as exc:
         raise StoreError(
             f"{path} cannot be read as a database ({exc.orig}): restore a backup, or move the file away to start anew"
         ) from exc
     finally:
         engine.dispose()
+
+
+def _require_whole(path: Path) -> None:
+    """That no file of the database was taken away: SQLite would go on without it. Raises StoreError."""
+    log_file, index = (path.with_name(path.name + suffix) for suffix in ("-wal", "-shm"))
+    is_empty = not path.exists() or path.stat().st_size == 0
+    if is_empty and log_file.exists() and log_file.stat().st_size:
+        raise StoreError(
+            f"{log_file} is there, with mail in it, but {path} is not: bring that back, or move the log away to start "
+            "anew"
+        )
+    if index.exists() and not log_file.exists():  # SQLite makes the one after the other, and deletes it before
+        raise StoreError(
+            f"{log_file} is missing, and the last mail that was acknowledged is in it: bring it back, or delete "
+            f"{index} to go on without"
+        )
 
 
 async def reach(engine: AsyncEngine) -> None:
@@ -217,7 +265,27 @@ async def migrate_postgresql(url: URL) -> None:
 
 def _backup(path: Path, revision: str) -> Path:
     copy = path.with_name(f"{path.name}.{revision}.{int(time.time())}.backup")
-    os.close(os.open(copy, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
-        source.backup(target)
+    copying.copy(path, copy)
     return copy
+
+
+def _make_shrinkable(db: Connection, path: Path) -> None:
+    """Once, of a file that an older Relay made: it can give back free pages from now on."""
+    is_shrinkable = bool(db.exec_driver_sql("PRAGMA auto_vacuum").scalar())
+    db.rollback()
+    if is_shrinkable:
+        return
+    size = path.stat().st_size
+    if shutil.disk_usage(path.parent).free < ROOM_TO_VACUUM * size:
+        log.trouble(
+            "store.not_vacuumed", octets=size, reason="the disk has no room for a second copy: it cannot shrink"
+        )
+        return
+    driver = db.connection.driver_connection
+    assert driver is not None
+    try:
+        driver.execute("VACUUM")  # outside any transaction; an older layout is what it was if this does not end
+        driver.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        log.event("store.vacuumed", octets=size, now=path.stat().st_size)
+    except sqlite3.OperationalError as exc:  # a disk that fills up meanwhile, a temporary folder that is too small
+        log.trouble("store.not_vacuumed", octets=size, reason=printable(str(exc)))

@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, bindparam, func, select, tuple_
+from sqlalchemy import Connection, Row, Select, bindparam, func, or_, select, tuple_
 
+from relay.delivery import State
+from relay.errors import Kind
 from relay.message import Stream
+from relay.store.clock import clock
 from relay.store.queue import Queue
 from relay.store.schema import contents, deliveries, messages, recipients
 from relay.store.settling import FINAL_STATES
@@ -87,6 +90,14 @@ class MessageView:
         made it wait."""
         first = min(each.first_due_at for each in self.deliveries)
         return first if first > self.accepted_at else None
+
+    @property
+    def held_because(self) -> dict[str, str] | None:
+        """Why one of its deliveries is held: `reason`, a slug of the table of troubles, and `detail`, its words."""
+        held = next((each for each in self.deliveries if each.state == State.HELD.value), None)
+        if held is None:
+            return None
+        return {"reason": held.kind or Kind.HELD.slug, "detail": held.detail or Kind.HELD.title}
 
 
 def message(db: Connection, public_id: str, tenant_id: int | None = None) -> MessageView | None:
@@ -198,6 +209,32 @@ def waiting(db: Connection) -> dict[Queue, int]:
         found[row.domain, Stream(row.stream)] = row.due_at
         at = {"domain": row.domain, "stream": row.stream}
     return found
+
+
+def due_counts(db: Connection) -> dict[Queue, int]:
+    """How many deliveries are due in each queue: reads all that is queued of their index, some 10 million a second."""
+    rows = db.execute(
+        select(deliveries.c.domain, deliveries.c.stream, func.count().label("waiting"))
+        .where(deliveries.c.state == "queued", deliveries.c.due_at <= clock(db))
+        .group_by(deliveries.c.domain, deliveries.c.stream)
+    )
+    return {(row.domain, Stream(row.stream)): row.waiting for row in rows}
+
+
+AHEAD_AT_MOST = 100_000  # that are counted
+
+
+def ahead(db: Connection, queue: Queue, delivery_id: int, due_at: int) -> int:
+    """How many deliveries of its queue go before one that is queued there, as far as they are counted."""
+    domain, stream = queue
+    before = select(deliveries.c.id).where(
+        deliveries.c.domain == domain,
+        deliveries.c.stream == stream.value,
+        deliveries.c.state == "queued",
+        deliveries.c.due_at <= due_at,
+        or_(deliveries.c.due_at < due_at, deliveries.c.id < delivery_id),
+    )
+    return db.scalars(select(func.count()).select_from(before.limit(AHEAD_AT_MOST).subquery())).one()
 
 
 def wrapped_key(db: Connection, message_id: int) -> bytes | None:

@@ -9,7 +9,7 @@ from typing import TypeVar
 from sqlalchemy import Connection, create_engine, select
 from sqlalchemy.pool import StaticPool
 
-from relay.sealing import KEY_SIZE, MasterKey, Sealer, SealingError
+from relay.sealing import KEY_SIZE, MasterKey, Sealer
 from relay.settings import Settings
 from relay.store import database, files
 from relay.store.beside import OLD_SCHEMA, once
@@ -34,7 +34,9 @@ def peek(settings: Settings, read: Callable[[Connection, Sealer], Answer]) -> An
                 raise StoreError(OLD_SCHEMA)
             return _of_a_new_one(read)
         wrapped = db.scalar(select(installation.c.wrapped_key))
-        return _of_a_new_one(read) if wrapped is None else read(db, Sealer(_master_key(settings), wrapped))
+        return (
+            _of_a_new_one(read) if wrapped is None else read(db, Sealer(files.existing_master_key(settings), wrapped))
+        )
 
     if database.is_sqlite(url) and not database.sqlite_path(url).exists():
         return _of_a_new_one(read)
@@ -49,10 +51,3 @@ def _of_a_new_one(read: Callable[[Connection, Sealer], Answer]) -> Answer:
             return read(db, establish(db, MasterKey(os.urandom(KEY_SIZE))))
     finally:
         engine.dispose()
-
-
-def _master_key(settings: Settings) -> MasterKey:
-    file = files.state_folder(settings) / "master.key"
-    if settings.master_key is None and not file.exists():
-        raise SealingError(f"{file}, the master key of this database, is missing: put back the copy of it")
-    return files.master_key(settings)

@@ -3,32 +3,56 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select, tuple_, update
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    CompoundSelect,
+    Connection,
+    Integer,
+    Row,
+    Select,
+    bindparam,
+    func,
+    literal,
+    select,
+    tuple_,
+    union_all,
+    update,
+)
 
 from relay.delivery import Delivery, RecipientState, Report, Settlement, State, Tracking
 from relay.errors import Kind
 from relay.message import Mode, Stream
 from relay.store.clock import LEASE, clock, milliseconds
+from relay.store.reports import tell
 from relay.store.schema import contents, deliveries, messages, recipients
-from relay.store.settling import settle
+from relay.store.settling import Settled, settle
 from relay.store.suppressions import suppressed
 
 Queue = tuple[str, Stream]  # (sender domain, stream)
 SMALL = 64 << 10  # octets of content that come along when a delivery is taken
+TOGETHER = 50  # queues that are looked at by one statement
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a lane asks for: queues in the order to look at them, and how many deliveries and recipients it can
-    start."""
+    """What a lane asks for: queues in the order to look at them, and how many deliveries and recipients it can start.
+
+    `shares`: at most so many deliveries of each queue; none: of each as many as there is room for. One delivery may
+    have more recipients than there is room for, where nothing goes before it; `ceiling` is one for it, too.
+    """
 
     account: str
     queues: tuple[Queue, ...]
     deliveries: int
     recipients: int
+    shares: tuple[int, ...] = ()
+    ceiling: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,112 +61,163 @@ class Taken:
 
     `sealed`: the content of the small ones, by message, as it rests; a large one is read when its call is made.
     `next_due`: of the queues that had fewer due than asked for, when the next is due; None for an empty queue.
+    `dropped`: what came of those whose recipients were suppressed meanwhile.
     """
 
     started: tuple[Delivery, ...]
     sealed: Mapping[int, bytes] = field(repr=False)
     next_due: Mapping[Queue, int | None]
+    dropped: tuple[Settled, ...] = ()
 
 
 def take(db: Connection, items: Sequence[Order]) -> Sequence[Taken]:
     return [_take(db, order) for order in items]
 
 
-_due = (
-    select(deliveries.c.id, deliveries.c.attempts)
-    .where(
-        deliveries.c.domain == bindparam("domain"),
-        deliveries.c.stream == bindparam("stream"),
-        deliveries.c.state == "queued",
-        deliveries.c.due_at <= bindparam("now"),
+def _due(number: int) -> Select[Any]:
+    """The first of one queue that are due, by parameters of this number: a walk along its index."""
+    return (
+        select(literal(number, Integer, literal_execute=True).label("number"), deliveries.c.id, deliveries.c.attempts)
+        .where(
+            deliveries.c.domain == bindparam(f"domain{number}"),
+            deliveries.c.stream == bindparam(f"stream{number}"),
+            deliveries.c.state == "queued",
+            deliveries.c.due_at <= bindparam("now"),
+        )
+        .order_by(deliveries.c.due_at, deliveries.c.id)
+        .limit(bindparam(f"most{number}", type_=Integer))
     )
-    .order_by(deliveries.c.due_at, deliveries.c.id)
-    .limit(bindparam("most"))
+
+
+def _next(number: int) -> Select[Any]:
+    first = select(func.min(deliveries.c.due_at)).where(
+        deliveries.c.domain == bindparam(f"domain{number}"),
+        deliveries.c.stream == bindparam(f"stream{number}"),
+        deliveries.c.state == "queued",
+    )
+    return select(
+        literal(number, Integer, literal_execute=True).label("number"), first.scalar_subquery().label("due_at")
+    )
+
+
+@lru_cache(maxsize=2 * TOGETHER)
+def _of_all(one: Callable[[int], Select[Any]], count: int) -> CompoundSelect[Any]:
+    """What is asked of each of so many queues, in one statement."""
+    return union_all(*(select(one(number).subquery()) for number in range(count)))
+
+
+def _ask(
+    db: Connection, one: Callable[[int], Select[Any]], queues: Sequence[Queue], **given: Sequence[int] | int
+) -> Iterator[tuple[Queue, Row[Any]]]:
+    """The rows of each queue, some queues at a time."""
+    for start in range(0, len(queues), TOGETHER):
+        part = queues[start : start + TOGETHER]
+        values: dict[str, Any] = {}
+        for number, (domain, stream) in enumerate(part):
+            values |= {f"domain{number}": domain, f"stream{number}": stream.value}
+            for name, each in given.items():
+                values |= {name: each} if isinstance(each, int) else {f"{name}{number}": each[start + number]}
+        for row in db.execute(_of_all(one, len(part)), values):
+            yield part[row.number], row
+
+
+# Made once: to make a statement anew costs several times what it does.
+_SEEN: BindParameter[Any] = bindparam("_seen", expanding=True)
+_IDS: BindParameter[Any] = bindparam("_ids", expanding=True)
+_small_contents = select(contents.c.message_id, contents.c.sealed).where(contents.c.message_id.in_(_IDS))
+_sizes = (
+    select(recipients.c.delivery_id, func.count())
+    .where(recipients.c.delivery_id.in_(_IDS))
+    .group_by(recipients.c.delivery_id)
+)
+_started = (
+    update(deliveries)
+    # By their ids: of pairs alone, SQLite would look through everything that is queued.
+    .where(deliveries.c.id.in_(_IDS), tuple_(deliveries.c.id, deliveries.c.attempts).in_(_SEEN))
+    .where(deliveries.c.state == "queued")
+    .values(
+        state="sending",
+        attempts=deliveries.c.attempts + 1,
+        due_at=bindparam("_lease_ends", type_=BigInteger),
+        account=bindparam("_account"),
+    )
+    .returning(deliveries.c.id)
+)
+_addresses = (
+    select(recipients.c.delivery_id, recipients.c.address)
+    .where(recipients.c.delivery_id.in_(_IDS), recipients.c.state == "queued")
+    .order_by(recipients.c.id)
+)
+_loaded = (
+    select(deliveries, messages.c.public_id, messages.c.tenant_id, messages.c.mode)
+    .add_columns(messages.c.size, messages.c.wrapped_key, messages.c.track_opens, messages.c.track_clicks)
+    .join(messages, messages.c.id == deliveries.c.message_id)
+    .where(deliveries.c.id.in_(_IDS))
+    .order_by(deliveries.c.id)
 )
 
 
 def _take(db: Connection, order: Order) -> Taken:
     now = clock(db)
-    found: list[tuple[int, int]] = []
-    short: list[Queue] = []
-    for domain, stream in order.queues:
-        most = order.deliveries - len(found)
-        if most <= 0:
-            break
-        rows = db.execute(_due, {"domain": domain, "stream": stream.value, "now": now, "most": most}).all()
-        found += [(row.id, row.attempts) for row in rows]
-        if len(rows) < most:
-            short.append((domain, stream))
-    chosen = _within(db, found, order.recipients)
-    started = _start(db, chosen, order.account, now)
+    shares = order.shares or (order.deliveries,) * len(order.queues)
+    found: dict[Queue, list[tuple[int, int]]] = {queue: [] for queue in order.queues}
+    # One more than is wanted says whether that was all.
+    for queue, row in _ask(db, _due, order.queues, now=now, most=[share + 1 for share in shares]):
+        found[queue].append((row.id, row.attempts))
+    short = [queue for queue, share in zip(order.queues, shares, strict=True) if len(found[queue]) <= share]
+    wanted = [each for queue, share in zip(order.queues, shares, strict=True) for each in found[queue][:share]]
+    chosen = _within(db, wanted[: order.deliveries], order.recipients, order.ceiling)
+    dropped: list[Settled] = []
+    started = _start(db, chosen, order.account, now, dropped)
     small = [each.message_id for each in started if each.size <= SMALL]
-    sealed = dict(
-        db.execute(select(contents.c.message_id, contents.c.sealed).where(contents.c.message_id.in_(small))).all()
-    )
-    return Taken(tuple(started), sealed, {queue: next_due(db, queue) for queue in short})
+    sealed = dict(db.execute(_small_contents, {"_ids": small}).all()) if small else {}
+    next_due = {queue: row.due_at for queue, row in _ask(db, _next, short)}
+    return Taken(tuple(started), sealed, next_due, tuple(dropped))
 
 
 def next_due(db: Connection, queue: Queue) -> int | None:
     """When the first delivery of a queue is due."""
-    domain, stream = queue
-    found: int | None = db.scalar(
-        select(func.min(deliveries.c.due_at)).where(
-            deliveries.c.domain == domain, deliveries.c.stream == stream.value, deliveries.c.state == "queued"
-        )
-    )
+    [(_, row)] = _ask(db, _next, [queue])
+    found: int | None = row.due_at
     return found
 
 
-def _within(db: Connection, found: Sequence[tuple[int, int]], most: int) -> Sequence[tuple[int, int]]:
-    """As many of the found, in order, as have `most` recipients together; always the first."""
+def _within(
+    db: Connection, found: Sequence[tuple[int, int]], most: int, ceiling: int | None
+) -> Sequence[tuple[int, int]]:
+    """As many of the found, in order, as have `most` recipients together; always the first, up to the ceiling."""
     if not found:
         return found
-    counts: dict[int, int] = dict(
-        db.execute(
-            select(recipients.c.delivery_id, func.count())
-            .where(recipients.c.delivery_id.in_([each[0] for each in found]))
-            .group_by(recipients.c.delivery_id)
-        ).all()
-    )
+    counts: dict[int, int] = dict(db.execute(_sizes, {"_ids": [delivery_id for delivery_id, _ in found]}).all())
     total = 0
     for position, (delivery_id, _) in enumerate(found):
         total += counts.get(delivery_id, 0)
-        if total > most and position:
+        if (total > most and position) or (ceiling is not None and total > ceiling):
             return found[:position]
     return found
 
 
-def _start(db: Connection, chosen: Sequence[tuple[int, int]], account: str, now: int) -> list[Delivery]:
+def _start(
+    db: Connection, chosen: Sequence[tuple[int, int]], account: str, now: int, dropped: list[Settled]
+) -> list[Delivery]:
     if not chosen:
         return []
-    seen = tuple_(deliveries.c.id, deliveries.c.attempts).in_(chosen)
-    started = db.scalars(
-        update(deliveries)
-        .where(seen, deliveries.c.state == "queued")
-        .values(state="sending", attempts=deliveries.c.attempts + 1, due_at=now + milliseconds(LEASE), account=account)
-        .returning(deliveries.c.id)
-    ).all()
-    loaded = load(db, started)
-    return _without_suppressed(db, loaded, now)
+    values = {
+        "_ids": [delivery_id for delivery_id, _ in chosen],
+        "_seen": chosen,
+        "_lease_ends": now + milliseconds(LEASE),
+        "_account": account,
+    }
+    loaded = load(db, db.scalars(_started, values).all())
+    return _without_suppressed(db, loaded, now, dropped)
 
 
 def load(db: Connection, ids: Sequence[int]) -> list[Delivery]:
     """Deliveries with the recipients that are still to be sent to, oldest first."""
     addresses: dict[int, list[str]] = defaultdict(list)
-    for delivery_id, address in db.execute(
-        select(recipients.c.delivery_id, recipients.c.address)
-        .where(recipients.c.delivery_id.in_(ids), recipients.c.state == "queued")
-        .order_by(recipients.c.id)
-    ):
+    for delivery_id, address in db.execute(_addresses, {"_ids": ids}):
         assert address is not None  # only recipients of final deliveries lose theirs
         addresses[delivery_id].append(address)
-    rows = db.execute(
-        select(deliveries, messages.c.public_id, messages.c.tenant_id, messages.c.mode)
-        .add_columns(messages.c.size, messages.c.wrapped_key, messages.c.track_opens, messages.c.track_clicks)
-        .join(messages, messages.c.id == deliveries.c.message_id)
-        .where(deliveries.c.id.in_(ids))
-        .order_by(deliveries.c.id)
-    )
     return [
         Delivery(
             id=row.id,
@@ -162,11 +237,11 @@ def load(db: Connection, ids: Sequence[int]) -> list[Delivery]:
             tracking=Tracking(row.track_opens, row.track_clicks),
             reports=Report(row.reports),
         )
-        for row in rows
+        for row in db.execute(_loaded, {"_ids": ids})
     ]
 
 
-def _without_suppressed(db: Connection, loaded: Sequence[Delivery], now: int) -> list[Delivery]:
+def _without_suppressed(db: Connection, loaded: Sequence[Delivery], now: int, dropped: list[Settled]) -> list[Delivery]:
     """Ask the suppression list again: an address may have been put on it while its mail waited."""
     asked: dict[int, list[str]] = defaultdict(list)
     for each in loaded:
@@ -188,8 +263,11 @@ def _without_suppressed(db: Connection, loaded: Sequence[Delivery], now: int) ->
                 .where(recipients.c.delivery_id == each.id, recipients.c.address.in_(out))
                 .values(state=RecipientState.SUPPRESSED.value, updated_at=now)
             )
+            if each.reports & Report.FAILURE:
+                told = tell(db, [each.id], [RecipientState.SUPPRESSED], now)
+                dropped.append(Settled(is_stale=False, told=told))
         if rest:
             kept.append(replace(each, recipients=rest))
         else:
-            settle(db, [Settlement(each.id, each.attempts, State.FAILED, "", kind=Kind.SUPPRESSED)])
+            dropped += settle(db, [Settlement(each.id, each.attempts, State.FAILED, "", kind=Kind.SUPPRESSED)])
     return kept

@@ -307,9 +307,10 @@ template_versions = Table(
 )
 
 # The conditions of partial indexes. SQLite uses one only for a query that repeats its condition, word by word.
-SLIMS = text("slim_at IS NOT NULL")
+SLIMS = text("slim_at IS NOT NULL AND open_deliveries = 0")
 WAITING = text("state IN ('sending', 'unknown', 'held')")
 UNSENT = text("state IN ('failed', 'cancelled')")
+REPORTS = text("about IS NOT NULL")
 DELAYS = text("delay_at IS NOT NULL")
 
 messages = Table(
@@ -362,6 +363,7 @@ messages = Table(
         postgresql_where=text("keep_until IS NOT NULL AND wrapped_key IS NOT NULL"),
     ),
     Index("ix_messages_slim_at", "slim_at", sqlite_where=SLIMS, postgresql_where=SLIMS),
+    Index("ix_messages_about", "about", sqlite_where=REPORTS, postgresql_where=REPORTS),
 )
 
 contents = Table(
@@ -393,6 +395,7 @@ deliveries = Table(
     Column("ses_message_id", Text),
     Column("reports", Integer, nullable=False, server_default=text("0")),  # delivery.Report: what its sender is told
     Column("delay_at", BigInteger),  # when its sender is told that it is late. NULL: not, or not again
+    Column("half_of", Id),  # what two deliveries have in common that were one, until SES refused them together
     one_of("state", State),
     one_of("stream", Stream),
     CheckConstraint("(state IN ('sent', 'failed', 'cancelled')) = (finished_at IS NOT NULL)", name="finished"),
@@ -447,7 +450,7 @@ recipients = Table(
     one_of("state", RecipientState),
     one_of("field", Field),
     Index("ix_recipients_delivery_id", "delivery_id"),
-    Index("ix_recipients_address_hash", "address_hash"),
+    Index("ix_recipients_address_hash", "address_hash", "id"),
 )
 
 # What keeps an SES account, or one of its domains, from sending, as SES said it. `domain` "" is the whole account.

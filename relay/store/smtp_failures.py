@@ -65,6 +65,11 @@ def seal(sealer: Sealer, failure: Failure) -> Sealed:
     return Sealed(row_id, failure, sealer.seal_secret(failure.transcript, _purpose(row_id)))
 
 
+def opened(sealer: Sealer, row_id: int, transcript: bytes) -> str:
+    """What was said. Raises SealingError."""
+    return sealer.open_secret(transcript, _purpose(row_id))
+
+
 def _purpose(row_id: int) -> str:
     return f"smtp failure {row_id}"
 
@@ -184,7 +189,7 @@ def find(db: Connection, sealer: Sealer, row_id: int | None) -> tuple[Kept, str]
     row = db.execute(_all.add_columns(smtp_failures.c.transcript).where(smtp_failures.c.id == row_id)).one_or_none()
     if row is None:
         raise Problem(Kind.NOT_FOUND, "there is no such failed session, or it is too long ago: `relay smtp failures`")
-    return _kept(row), sealer.open_secret(row.transcript, _purpose(row.id))
+    return _kept(row), opened(sealer, row.id, row.transcript)
 
 
 def sweep(db: Connection, items: Sequence[None]) -> Sequence[int]:

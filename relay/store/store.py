@@ -20,9 +20,10 @@ from relay.store import database, idempotency, suppressions, templates
 from relay.store.directory.installation import establish
 from relay.store.idempotency import HotAnswers
 from relay.store.listing import count_parts, sealed_part
+from relay.store.reports import Reporter, Reporting, report_on
 from relay.store.suppressions import HotSuppressions, Suppression
 from relay.store.templates import HotTemplates
-from relay.store.writer import Item, Rank, Result, TaskWriter, ThreadWriter, Write, Writer
+from relay.store.writer import Item, Rank, Result, TaskWriter, ThreadWriter, Write, Writer, is_away
 
 Answer = TypeVar("Answer")
 READ_TIMEOUT = 10.0  # seconds: a longer read would keep the write-ahead log from being emptied
@@ -50,6 +51,16 @@ class Store:
         self._reads: set[asyncio.Task[Any]] = set()
         self.is_alone = hot is not None
 
+    @property
+    def fault(self) -> str:
+        """Why nothing can be written now, for an operator; "" while it can."""
+        return self._writer.fault
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody waits for the writer at this moment. PostgreSQL's has room for more in any case."""
+        return not isinstance(self._writer, ThreadWriter) or self._writer.is_idle
+
     async def write(self, write: Write[Item, Result], item: Item, rank: Rank, size: int = 0) -> Result:
         """See Writer.write."""
         return await self._writer.write(write, item, rank, size)
@@ -65,7 +76,7 @@ class Store:
     async def read(self, read: Callable[[Connection], Answer]) -> Answer:
         """Run a read on a connection of the listing pool, for 10 seconds at most.
 
-        Raises Problem(INTERNAL) where the database does not answer, besides what `read` raises.
+        Raises Problem(STORAGE_DOWN | INTERNAL) where the database does not answer, besides what `read` raises.
         """
         reading = asyncio.create_task(self._read(read))
         self._reads.add(reading)
@@ -87,7 +98,7 @@ class Store:
             return await asyncio.to_thread(alone)
         except DBAPIError as exc:
             log.trouble("store.read_failed", exc)
-            raise Problem(Kind.INTERNAL) from exc
+            raise Problem(Kind.STORAGE_DOWN if is_away(exc) else Kind.INTERNAL) from exc
 
     async def _read(self, read: Callable[[Connection], Answer]) -> Answer:
         try:
@@ -95,7 +106,7 @@ class Store:
                 return await db.run_sync(read)
         except (TimeoutError, OSError, DBAPIError) as exc:
             log.trouble("store.read_failed", exc)
-            raise Problem(Kind.INTERNAL) from exc
+            raise Problem(Kind.STORAGE_DOWN if is_away(exc) else Kind.INTERNAL) from exc
 
     def _ended(self, reading: asyncio.Task[Any]) -> None:
         self._reads.discard(reading)
@@ -172,9 +183,10 @@ def _each(db: Connection, items: Sequence[Callable[[Connection], Answer]]) -> Se
 
 
 @asynccontextmanager
-async def open_store(url: URL, master: MasterKey) -> AsyncIterator[Store]:
+async def open_store(url: URL, master: MasterKey, reporting: Reporting | None = None) -> AsyncIterator[Store]:
     """Open for a server: migrated (SQLite) or checked (PostgreSQL), and the only one on its SQLite file.
 
+    `reporting`: how senders are told what became of their mail; None: they are not.
     Raises StoreError or SealingError with what to do.
     """
     async with AsyncExitStack() as stack:
@@ -189,6 +201,8 @@ async def open_store(url: URL, master: MasterKey) -> AsyncIterator[Store]:
             writing = database.writing_engine(url)
             with writing.begin() as db:
                 sealer = establish(db, master)
+            if reporting is not None:
+                report_on(writing, Reporter(reporting, sealer))
             reading = database.reading_engine(url)
             stack.callback(reading.dispose)
             hot = HotSuppressions(reading), HotAnswers(reading), HotTemplates(reading)
@@ -203,6 +217,8 @@ async def open_store(url: URL, master: MasterKey) -> AsyncIterator[Store]:
                 raise database.StoreError("the database's schema is older than this Relay: run `relay migrate` first")
             async with engine.begin() as connection:
                 sealer = await connection.run_sync(establish, master)
+            if reporting is not None:
+                report_on(engine.sync_engine, Reporter(reporting, sealer))
             writer = TaskWriter(engine)
         store = Store(writer, engine, reading, hot, sealer)
         if not store.is_alone:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Connection, and_, delete, select, update
+from sqlalchemy import Connection, Row, and_, delete, select, update
 
-from relay.delivery import RecipientState, RetryPolicy, State
+from relay.delivery import RetryPolicy, State
 from relay.errors import Kind
 from relay.message import Stream
+from relay.store import duplicates
 from relay.store.clock import clock, milliseconds
 from relay.store.queue import Queue
+from relay.store.reports import Told
 from relay.store.schema import WAITING, contents, deliveries, messages
-from relay.store.settling import destroy, finish
+from relay.store.settling import destroy, fail
 
 SLICE = 500  # rows a sweep moves in one transaction, so that nobody waits long behind it
 
@@ -32,10 +35,17 @@ def sweep_contents(db: Connection, items: Sequence[Sequence[int]]) -> Sequence[i
     ]
 
 
-def orphans(db: Connection) -> list[int]:
-    """Messages whose key is gone but whose bytes are not: a crash came between. Read once, at start."""
-    joined = contents.join(messages, messages.c.id == contents.c.message_id)
-    return list(db.scalars(select(contents.c.message_id).select_from(joined).where(messages.c.wrapped_key.is_(None))))
+def orphans(db: Connection, after: int) -> tuple[list[int], int | None]:
+    """Messages whose key is gone but whose bytes are not, for a crash came between, in a slice behind message `after`.
+
+    Returns those it found, and behind which to look next; None at the end.
+    """
+    behind = select(contents.c.message_id).where(contents.c.message_id > after).order_by(contents.c.message_id)
+    seen = db.scalars(behind.limit(SLICE)).all()
+    if not seen:
+        return [], None
+    gone = select(messages.c.id).where(messages.c.id.in_(seen), messages.c.wrapped_key.is_(None))
+    return list(db.scalars(gone)), seen[-1]
 
 
 def sweep_retention(db: Connection, items: Sequence[None]) -> Sequence[set[int]]:
@@ -79,29 +89,39 @@ def _expire_attempts(db: Connection, now: int, is_alone: bool) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What waited too long: how many were resolved and failed, the queues that have work again, content to sweep."""
+    """What waited too long: how many were resolved and failed, the queues that have work again, content to sweep.
+
+    `told`: reports to the senders of what failed.
+    """
 
     requeued: int
     failed: int
     woken: frozenset[Queue]
     destroyed: frozenset[int]
+    told: tuple[Told, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One look at what waits: by which policy, in which queues, and whether attempts of others may have died."""
+    """One look at what waits: by which policy, in which queues, and whether attempts of others may have died.
+
+    `silent`: accounts whose events are not heard. Nothing is to be learnt of their unknown outcomes: no window is kept.
+    """
 
     policy: RetryPolicy
     queues: tuple[Queue, ...]
     is_alone: bool
+    silent: tuple[str, ...] = ()
 
 
 def sweep_waiting(db: Connection, items: Sequence[Round]) -> Sequence[Swept]:
     """Unknown outcomes whose window is over are decided; what was held or queued too long fails. One slice."""
-    return [_sweep_waiting(db, item.policy, item.queues, item.is_alone) for item in items]
+    return [_sweep_waiting(db, item.policy, item.queues, item.is_alone, item.silent) for item in items]
 
 
-def _sweep_waiting(db: Connection, policy: RetryPolicy, queues: Sequence[Queue], is_alone: bool) -> Swept:
+def _sweep_waiting(
+    db: Connection, policy: RetryPolicy, queues: Sequence[Queue], is_alone: bool, silent: Sequence[str]
+) -> Swept:
     now = clock(db)
     if not is_alone:
         _expire_attempts(db, now, is_alone=False)
@@ -111,8 +131,10 @@ def _sweep_waiting(db: Connection, policy: RetryPolicy, queues: Sequence[Queue],
         .order_by(deliveries.c.id)
         .limit(SLICE)
     ).all()
+    rows = [*rows, *_unheard(db, silent, now)]
     woken: set[Queue] = set()
     failed: list[int] = []
+    doubtful: list[str | None] = []  # the accounts that may have got something twice
     requeued = 0
     for row in rows:
         state, due_at, kind = State.FAILED, None, Kind.EXPIRED.slug
@@ -131,15 +153,30 @@ def _sweep_waiting(db: Connection, policy: RetryPolicy, queues: Sequence[Queue],
             )
             .returning(deliveries.c.message_id)
         )
+        if moved is not None and row.state == State.UNKNOWN.value:
+            doubtful.append(row.account)
         if moved is not None and state is State.QUEUED:
             requeued += 1
             woken.add((row.domain, Stream(row.stream)))
         elif moved is not None:
             failed.append(row.id)
+    duplicates.count(db, doubtful, now)
     for domain, stream in queues:
         failed += _expire_queued(db, domain, stream, now - milliseconds(policy.max_age), now)
-    destroyed = finish(db, failed, RecipientState.FAILED, now)
-    return Swept(requeued, len(failed), frozenset(woken), frozenset(destroyed))
+    destroyed, told = fail(db, failed, now)
+    return Swept(requeued, len(failed), frozenset(woken), frozenset(destroyed), told)
+
+
+def _unheard(db: Connection, silent: Sequence[str], now: int) -> Sequence[Row[Any]]:
+    """Unknown outcomes that still have time, of accounts whose events went silent."""
+    if not silent:
+        return []
+    return db.execute(
+        select(deliveries)
+        .where(WAITING, deliveries.c.state == "unknown", deliveries.c.due_at > now, deliveries.c.account.in_(silent))
+        .order_by(deliveries.c.id)
+        .limit(SLICE)
+    ).all()
 
 
 def _expire_queued(db: Connection, domain: str, stream: Stream, before: int, now: int) -> list[int]:

@@ -6,6 +6,7 @@ On SQLite the writer is one thread with a synchronous engine; on PostgreSQL one 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import queue
 import sqlite3
@@ -22,7 +23,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from relay import log
-from relay.errors import Kind, Problem
+from relay.errors import Kind, Problem, printable
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -38,6 +39,19 @@ ATTEMPTS = 5
 QUIET = 50e-6  # seconds: a turn of the loop that took less had nothing to do
 PATIENCE = 0.004  # seconds for which a batch gathers more while the loop is busy
 BUSY_TIMEOUT = 5000  # milliseconds a SQLite connection waits for another process's lock
+REOPEN_EVERY = 1.0  # seconds between tries to have a SQLite file back that failed
+# Of a SQLite file: what a connection is not trusted any more after. What a failed fsync left is not known, and the next
+# one may say "done" (SMTP fact 1.1).
+BROKEN = {
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_PROTOCOL,
+}
+AWAY = BROKEN | {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+GONE = {"08", "57"}  # PostgreSQL's classes: connection exception, operator intervention
 
 
 class Rank(IntEnum):
@@ -69,8 +83,12 @@ class Writer(Protocol):
         """Run `write` on `item` in a transaction shared with whatever else waits; return after its commit.
 
         Cancelling the caller does not undo or stop the write. Raises what the write raised, or
-        Problem(STORAGE_FULL | INTERNAL) for the database's own troubles.
+        Problem(STORAGE_FULL | STORAGE_DOWN | INTERNAL) for the database's own troubles.
         """
+
+    @property
+    def fault(self) -> str:
+        """Why nothing can be written now; "" while it can."""
 
     async def close(self) -> None:
         """Commit what is in hand, then stop."""
@@ -124,6 +142,22 @@ def run_together(db: Connection, batch: Sequence[_Job]) -> None:
                 job.outcome = outcome
 
 
+def is_away(fault: BaseException) -> bool:
+    """Whether the database itself fails: no caller is to blame, and each by itself would only wait as long again."""
+    if isinstance(fault, Problem):
+        return fault.kind is Kind.STORAGE_DOWN
+    if not isinstance(fault, DBAPIError):
+        return isinstance(fault, OSError)
+    code = str(getattr(fault.orig, "sqlstate", None) or "")
+    return fault.connection_invalidated or _sqlite_code(fault) in AWAY or code[:2] in GONE
+
+
+def _sqlite_code(fault: BaseException) -> int:
+    """SQLite's primary result code; 0 for what is not SQLite's."""
+    cause = fault.orig if isinstance(fault, DBAPIError) else fault
+    return int(getattr(cause, "sqlite_errorcode", 0)) & 0xFF
+
+
 def translated(fault: BaseException) -> BaseException:
     """A database's own trouble as a Problem: temporary to the sender, loud to the operator."""
     if not isinstance(fault, DBAPIError | OSError):
@@ -131,8 +165,27 @@ def translated(fault: BaseException) -> BaseException:
     cause = fault.orig if isinstance(fault, DBAPIError) else fault  # no connection is the network's own error
     log.trouble("store.write_failed", fault, cause=type(cause).__name__)
     words = str(cause).lower()
-    full = "disk is full" in words or "no space left" in words or getattr(cause, "sqlstate", "") == "53100"
-    return Problem(Kind.STORAGE_FULL if full else Kind.INTERNAL)
+    if "disk is full" in words or "no space left" in words or getattr(cause, "sqlstate", "") == "53100":
+        return Problem(Kind.STORAGE_FULL)
+    return Problem(Kind.STORAGE_DOWN if is_away(fault) else Kind.INTERNAL)
+
+
+class Health:
+    """Whether a database can be written, said when it changes. `fault` is for an operator; "" while it can."""
+
+    def __init__(self) -> None:
+        self.fault = ""
+
+    def failed(self, fault: BaseException) -> None:
+        words = printable(str(getattr(fault, "orig", None) or fault))
+        if not self.fault:
+            log.trouble("store.unavailable", reason=words)
+        self.fault = words
+
+    def wrote(self) -> None:
+        if self.fault:
+            self.fault = ""
+            log.event("store.available")
 
 
 def _answer(batch: Sequence[_Job]) -> None:
@@ -154,6 +207,9 @@ class ThreadWriter:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._db: Connection | None = None
+        self._health = Health()
+        self._reopen_at = 0.0  # after a failure: when to try again
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Job] = deque()
         self._is_idle = asyncio.Event()  # nothing waits, and the thread has no batch
@@ -162,6 +218,10 @@ class ThreadWriter:
         self._batches: queue.SimpleQueue[list[_Job] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="store-writer", daemon=True)
         self._thread.start()
+
+    @property
+    def fault(self) -> str:
+        return self._health.fault
 
     async def write(self, write: Write[Item, Result], item: Item, rank: Rank, size: int = 0) -> Result:
         answer: asyncio.Future[Result] = self._loop.create_future()
@@ -176,6 +236,10 @@ class ThreadWriter:
         answer: asyncio.Future[bool] = self._loop.create_future()
         self._put(_Job(Rank.SWEEP, _truncate_log, None, 0, answer, is_bare=True))
         return await answer
+
+    @property
+    def is_idle(self) -> bool:
+        return self._is_idle.is_set()
 
     async def close(self) -> None:
         await self._is_idle.wait()
@@ -216,35 +280,64 @@ class ThreadWriter:
     # -- in the thread -----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        try:
-            self._serve()
-        except Exception as exc:  # no connection, or a fault of ours: nothing can be written any more
-            log.trouble("store.writer_failed", exc)
-            while (batch := self._batches.get()) is not None:
-                for job in batch:
-                    job.fault = Problem(Kind.INTERNAL)
-                self._loop.call_soon_threadsafe(self._committed, batch)
+        while (batch := self._batches.get()) is not None:
+            self._commit(batch)
+            self._loop.call_soon_threadsafe(self._committed, batch)
+        self._drop()
 
-    def _serve(self) -> None:
-        with self._engine.connect() as db:
-            while (batch := self._batches.get()) is not None:
-                self._commit(db, batch)
-                self._loop.call_soon_threadsafe(self._committed, batch)
-
-    def _commit(self, db: Connection, batch: Sequence[_Job]) -> None:
+    def _commit(self, batch: Sequence[_Job]) -> None:
         try:
+            db = self._connected()
             if batch[0].is_bare:
                 run_together(db, batch)
-                return
-            with db.begin():
-                run_together(db, batch)
+            else:
+                with db.begin():
+                    run_together(db, batch)
+            self._health.wrote()
         except BaseException as exc:
-            if len(batch) == 1:
-                batch[0].fault = exc
-                return
+            self._blame(batch, exc)
+
+    def _blame(self, batch: Sequence[_Job], fault: BaseException) -> None:
+        if is_away(fault):
+            self._lose(fault)
+            fault = translated(fault)  # once, not for each
+        if len(batch) == 1 or is_away(fault):
             for job in batch:
-                job.outcome = None
-                self._commit(db, [job])
+                job.fault = fault
+            return
+        for job in batch:
+            job.outcome = None
+            self._commit([job])
+
+    def _connected(self) -> Connection:
+        """The connection; after a failure another one, over a file that was checked. Raises Problem(STORAGE_DOWN)."""
+        if self._db is None:
+            if self._health.fault and time.monotonic() < self._reopen_at:
+                raise Problem(Kind.STORAGE_DOWN)
+            db = self._engine.connect()
+            try:
+                if self._health.fault:
+                    _check(db)
+            except BaseException:
+                db.close()
+                raise
+            self._db = db
+        return self._db
+
+    def _lose(self, fault: BaseException) -> None:
+        """Trust nothing of a connection that met a failing disk. A lock of another process is waited for again."""
+        if isinstance(fault, Problem):  # said before, and not tried since
+            return
+        self._health.failed(fault)
+        if _sqlite_code(fault) in BROKEN:
+            self._drop()
+        self._reopen_at = time.monotonic() + REOPEN_EVERY
+
+    def _drop(self) -> None:
+        if self._db is not None:
+            with contextlib.suppress(DBAPIError):
+                self._db.close()
+            self._db = None
 
 
 class TaskWriter:
@@ -252,10 +345,15 @@ class TaskWriter:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._health = Health()
         self._waiting: deque[_Job] = deque()
         self._wake = asyncio.Event()
         self._is_open = True
         self._task = asyncio.create_task(self._run(), name="store-writer")
+
+    @property
+    def fault(self) -> str:
+        return self._health.fault
 
     async def write(self, write: Write[Item, Result], item: Item, rank: Rank, size: int = 0) -> Result:
         answer: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
@@ -283,6 +381,7 @@ class TaskWriter:
             try:
                 async with self._engine.begin() as db:
                     await db.run_sync(run_together, batch)
+                self._health.wrote()
             except DBAPIError as exc:
                 if getattr(exc.orig, "sqlstate", None) in TRY_AGAIN and attempt < ATTEMPTS:
                     continue
@@ -292,12 +391,24 @@ class TaskWriter:
             return
 
     async def _blame(self, batch: Sequence[_Job], fault: BaseException) -> None:
-        if len(batch) == 1:
-            batch[0].fault = fault
+        if is_away(fault):
+            self._health.failed(fault)
+            fault = translated(fault)
+        if len(batch) == 1 or is_away(fault):
+            for job in batch:
+                job.fault = fault
             return
         for job in batch:
             job.outcome = None
             await self._commit([job])
+
+
+def _check(db: Connection) -> None:
+    """That the file is sound as far as SQLite can see. Raises DatabaseError."""
+    found = db.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+    db.rollback()
+    if found != "ok":
+        raise OSError(f"the database is damaged: {found}")
 
 
 def _truncate_log(db: Connection, items: Sequence[None]) -> Sequence[bool]:

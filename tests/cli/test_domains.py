@@ -88,11 +88,13 @@ def test_the_life_of_a_shared_domain(installation: Path, dns: DnsServer) -> None
 
     relay(
         installation, "domain", "set", "shop.example", "--configuration-set", "", "--stream", "broadcast",
-        "--default-sender", "", "--no-include-subdomains", "--ses-tenant", "acme-1",
+        "--default-sender", "", "--no-include-subdomains", "--ses-tenant", "acme-1", "--recipients-per-call", "1",
     )  # fmt: skip
     changed = found(installation, "domain", "show", "shop.example")
     assert (changed["configuration_sets"], changed["streams"], changed["default_sender"]) == ({}, ["broadcast"], None)
-    assert (changed["status"], changed["ses_tenant"]) == ("verified", "acme-1")
+    assert (changed["status"], changed["ses_tenant"], changed["recipients_per_call"]) == ("verified", "acme-1", 1)
+    relay(installation, "domain", "set", "shop.example", "--recipients-per-call", "0")
+    assert found(installation, "domain", "show", "shop.example")["recipients_per_call"] is None
     relay(installation, "domain", "remove", "shop.example")
     assert "no domain shop.example" in refused(installation, "domain", "show", "shop.example")
 

@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 
 from relay.message import uuid_of
+from relay.store import duplicates
+from relay.store.beside import with_database
+from relay.store.clock import now_ms
 from tests.cli.program import found, refused, relay, run
 from tests.support import World, wait_for
 from tests.wire import Wire
@@ -102,3 +105,62 @@ def test_moments_that_are_none(world: World, at: str) -> None:
 
 def test_a_moment_is_needed(world: World) -> None:
     assert run(world.folder, "queue", "reschedule", "0" * 24).returncode == os.EX_USAGE
+
+
+# -- held and released -----------------------------------------------------------------------------------------------
+
+
+def test_a_message_is_held_and_released(world: World) -> None:
+    public_id = waiting(world, "held@moved.test")
+    assert "1 deliveries are held" in relay(world.folder, "queue", "hold", public_id, "--reason", "wrong price")
+    seen = look(world, public_id)
+    assert seen["state"] == "held"
+    assert seen["held_because"].startswith("held by command ")
+    assert seen["held_because"].endswith(": wrong price")
+    assert "is held: it cannot be held" in refused(world.folder, "queue", "hold", public_id)
+    assert "1 deliveries are queued" in relay(world.folder, "queue", "release", public_id)
+    assert "is queued: it cannot be released" in refused(world.folder, "queue", "release", public_id)
+    seen = look(world, public_id)
+    assert (seen["state"], seen["held_because"]) == ("queued", None)
+    relay(world.folder, "queue", "cancel", public_id)
+
+
+def test_lots_are_held_and_released_and_go(world: World) -> None:
+    here = [waiting(world, f"lot{number}@moved.test") for number in range(3)]
+    there = send(world, "other@moved.test", f"X-Relay-Send-At: {int(time.time()) + DAY}", domain="byoc.example")
+    assert "3 deliveries are held" in relay(world.folder, "queue", "hold", "--domain", "Shared.example")
+    assert "1 deliveries are held" in relay(world.folder, "queue", "hold", "--tenant", "default", "--reason", "x")
+    assert "0 deliveries are held" in relay(world.folder, "queue", "hold", "--all")
+    assert "0 deliveries are queued" in relay(world.folder, "queue", "release", "--restored")
+    assert "0 deliveries are queued" in relay(world.folder, "queue", "release", "--domain", "nobody.example")
+    assert "4 deliveries are queued" in relay(world.folder, "queue", "release", "--all")
+    assert {look(world, each)["state"] for each in [*here, there]} == {"queued"}
+    entries = found(world.folder, "audit", "--target", "domain shared.example")
+    assert ("message.hold", {"deliveries": [None, 3]}) in [(each["action"], each["changes"]) for each in entries]
+    for each in [*here, there]:
+        relay(world.folder, "queue", "cancel", each)
+
+
+@pytest.mark.parametrize("verb", ["hold", "release"])
+@pytest.mark.parametrize("which", [[], ["0" * 24, "--all"], ["--all", "--domain", "a.example"]])
+def test_it_is_said_once_which_mail_is_meant(world: World, verb: str, which: list[str]) -> None:
+    assert "one of them" in refused(world.folder, "queue", verb, *which)
+
+
+def test_lots_of_nobody(world: World) -> None:
+    assert "there is no tenant" in refused(world.folder, "queue", "hold", "--tenant", "nobody")
+    assert "there is no message" in refused(world.folder, "queue", "hold", "0" * 24)
+
+
+def test_possible_duplicates_are_listed_by_day(world: World) -> None:
+    assert "Nothing was sent" in relay(world.folder, "queue", "duplicates")
+    now = now_ms()
+    with_database(world.settings, lambda db, _: duplicates.count(db, ["operator", "operator", "customer"], now))
+    with_database(world.settings, lambda db, _: duplicates.count(db, ["operator"], now - 40 * DAY * 1000))
+    today = f"{datetime.now(UTC):%Y-%m-%d}"
+    listed = found(world.folder, "queue", "duplicates")
+    assert listed == [
+        {"day": today, "account": "customer", "possible_duplicates": 1},
+        {"day": today, "account": "operator", "possible_duplicates": 2},
+    ]
+    assert len(found(world.folder, "queue", "duplicates", "--days", "41")) == 3

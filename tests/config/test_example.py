@@ -13,11 +13,25 @@ import yaml
 from pydantic import BaseModel
 
 from relay import config
-from relay.config import Delivery, Dns, Limits, Log, Logins, Mx, Plan, Retention, Settings, Smtp, SmtpListener, Tls
+from relay.config import (
+    Bounces,
+    Delivery,
+    Dns,
+    Limits,
+    Log,
+    Logins,
+    Mx,
+    Plan,
+    Retention,
+    Settings,
+    Smtp,
+    SmtpListener,
+    Tls,
+)
 from relay.message import Mode, Stream
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.yaml"
-NOT_IN_A_FILE = {"folder"}  # where the file is
+NOT_IN_A_FILE = {"folder", "master_key_file"}  # where the file is, and its key
 WRITTEN_ELSEWHERE = {"aws.credentials"}  # only one of its sorts at a time; the accounts have them all
 CHOSEN = {"account", "credentials"}  # among what the file has: no default can stand in the example
 
@@ -53,6 +67,7 @@ def test_it_loads_with_secrets_from_files_and_from_the_environment(settings: Set
 def test_it_says_the_defaults(settings: Settings) -> None:
     assert (settings.dns, settings.mx, settings.delivery) == (Dns(), Mx(), Delivery())
     assert (settings.retention, settings.limits, settings.log) == (Retention(), Limits(), Log())
+    assert settings.bounces == Bounces()
     assert (settings.logins, settings.plans["default"]) == (Logins(), Plan())
     assert settings.smtp.model_copy(update={"listeners": ()}) == Smtp()
     assert settings.smtp.listeners[0] == SmtpListener(address=settings.smtp.listeners[0].address)

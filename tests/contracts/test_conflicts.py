@@ -140,6 +140,8 @@ def test_domains_are_the_native_ones(scene: Scene) -> None:
         ("GET", "/emails/{}/events", {200}),
         ("GET", "/emails/{}/content", {200, 410}),
         ("POST", "/emails/{}/cancel", {200, 409}),
+        ("POST", "/emails/{}/hold", {200, 409}),
+        ("POST", "/emails/{}/release", {200, 409}),
         ("POST", "/emails/{}/retry", {200, 409}),
         ("POST", "/emails/{}/reschedule", {200, 409}),
     ],

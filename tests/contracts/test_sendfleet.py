@@ -325,6 +325,7 @@ SLUGS = {"queue_error": 502, "byoc_not_configured": 503, "usage_limit_exceeded":
         (Kind.INTERNAL, "queue_error"),
         (Kind.OVERLOADED, "queue_error"),
         (Kind.STORAGE_FULL, "queue_error"),
+        (Kind.STORAGE_DOWN, "queue_error"),
         (Kind.DNS_DOWN, "queue_error"),
         (Kind.SES_DENIED, "byoc_not_configured"),
         (Kind.SES_CONFIG, "byoc_not_configured"),

@@ -415,6 +415,7 @@ def test_other_paths(scene: Scene, method: str, path: str, status: int, code: st
         (Kind.DNS_DOWN, 503, "service_unavailable"),
         (Kind.OVERLOADED, 503, "service_unavailable"),
         (Kind.STORAGE_FULL, 503, "service_unavailable"),
+        (Kind.STORAGE_DOWN, 503, "service_unavailable"),
         (Kind.SES_PAUSED, 503, "no_active_providers"),
         (Kind.SES_DENIED, 503, "no_active_providers"),
         (Kind.INTERNAL, 500, "internal_error"),

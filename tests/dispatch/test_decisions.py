@@ -5,11 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from relay.delivery import Delivery, OnUnknown, RetryPolicy, State
-from relay.dispatch.pacing import Pace
 from relay.dispatch.stops import SICK_AFTER, Stops
 from relay.errors import Kind, Problem
 from relay.message import Mode, Stream
@@ -85,88 +82,6 @@ def test_an_unknown_outcome_is_resolved(
 ) -> None:
     decided = RetryPolicy(on_unknown=policy, jitter=lambda: 0.0)
     assert decided.resolve(failures, NOW - age_hours * 3_600_000, NOW) == expected
-
-
-# -- pacing ----------------------------------------------------------------------------------------------------------
-
-
-def test_a_lane_starts_with_a_second_of_tokens_and_refills_at_its_rate() -> None:
-    pace = Pace.at_rate(14, 0.0)
-    assert pace.startable(0.0) == 14
-    pace.spend(14)
-    assert pace.startable(0.0) == 0
-    assert pace.startable(0.5) == 7
-    assert pace.startable(100.0) == 14  # never more than a second ahead
-
-
-def test_a_call_larger_than_the_bucket_waits_for_a_full_one_and_leaves_it_in_debt() -> None:
-    pace = Pace.at_rate(10, 0.0)
-    assert pace.can_start(50, 0.0)
-    pace.spend(50)
-    assert not pace.can_start(1, 3.9)
-    assert pace.can_start(1, 4.2)
-    assert not pace.can_start(50, 4.2)
-    assert pace.can_start(50, 5.1)
-
-
-def test_a_slow_account_still_sends() -> None:
-    pace = Pace.at_rate(0.5, 0.0)
-    assert pace.can_start(1, 0.0)
-    pace.spend(1)
-    assert not pace.can_start(1, 1.9)
-    assert pace.can_start(1, 2.1)
-
-
-def test_a_throttle_halves_the_rate_for_five_seconds_then_it_grows_back() -> None:
-    pace = Pace.at_rate(100, 0.0)
-    pace.slow(1.0)
-    assert (pace.rate, pace.startable(1.0)) == (50, 0)
-    pace.advance(6.0)
-    assert pace.rate == 50
-    pace.advance(8.0)
-    assert pace.rate == pytest.approx(60)
-    pace.advance(100.0)
-    assert pace.rate == 100
-
-
-def test_a_storm_of_throttles_does_not_stop_the_lane() -> None:
-    pace = Pace.at_rate(100, 0.0)
-    for _ in range(50):
-        pace.slow(1.0)
-    assert pace.rate == 5
-
-
-def test_the_daily_quota_stops_in_time() -> None:
-    pace = Pace.at_rate(14, 0.0)
-    pace.retune(14, 200, 190, 0.0)
-    assert pace.startable(10.0) == 6  # 98 % of 200
-    pace.spend(6)
-    assert pace.startable(20.0) == 0
-    pace.retune(14, None, 0, 21.0)
-    assert pace.startable(30.0) > 0
-
-
-def test_live_limits_replace_the_configured_rate() -> None:
-    pace = Pace.at_rate(1, 0.0)
-    pace.retune(100, None, 0, 0.0)
-    assert (pace.full, pace.rate) == (90, 90)
-    pace.slow(0.0)
-    pace.retune(200, None, 0, 0.0)
-    assert (pace.full, pace.rate) == (180, 90)  # a slow-down keeps its proportion
-
-
-@given(st.lists(st.tuples(st.floats(0, 5), st.integers(1, 50)), max_size=60), st.floats(1, 500))
-def test_no_more_than_the_rate_allows_ever_starts(steps: list[tuple[float, int]], rate: float) -> None:
-    pace = Pace.at_rate(rate, 0.0)
-    now, started, largest = 0.0, 0, 0
-    for wait, recipients in steps:
-        now += wait
-        if pace.can_start(recipients, now):
-            pace.spend(recipients)
-            started += recipients
-            largest = max(largest, recipients)
-    # A second's worth at the start, the rate since then, and at most one call's overdraft.
-    assert started <= rate + rate * now + largest + 1
 
 
 # -- stops -----------------------------------------------------------------------------------------------------------
@@ -266,14 +181,6 @@ def test_what_the_directory_closes_stays_closed_whatever_ses_says() -> None:
     assert stops.is_open("y.example")
     assert stops.of("x.example") == (Kind.SES_UNVERIFIED, "why")  # SES's own stop was there all the time
     assert stops.due(10_000.0) == ["x.example"]
-
-
-def test_a_lower_rate_holds_at_once_and_the_live_limits_after_it() -> None:
-    pace = Pace.at_rate(100, 0)
-    pace.assume(1, 0)
-    assert pace.rate == 1
-    pace.retune(10, None, 0, 1)
-    assert (pace.full, pace.rate) == (9, 9)
 
 
 def test_what_stopped_an_account_is_probed_at_once_when_it_is_reached_otherwise() -> None:

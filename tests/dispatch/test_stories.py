@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from relay.delivery import State
 from relay.store import hand
 from relay.store.beside import with_database
+from relay.store.hand import Verb
 from tests.support import World, wait_for
 
 
@@ -57,8 +57,8 @@ def becomes(world: World, public_id: str, status: str) -> dict[str, Any]:
     return delivery  # type: ignore[no-any-return]
 
 
-def by_hand(world: World, public_id: str, to: State) -> None:
-    with_database(world.settings, lambda db, _: hand.move_by_hand(db, [hand.ByHand(public_id, to)]))
+def by_hand(world: World, public_id: str, verb: Verb) -> None:
+    with_database(world.settings, lambda db, _: hand.move_by_hand(db, [hand.ByHand(public_id, verb)]))
 
 
 def arrived(world: World, address: str) -> list[dict[str, Any]]:
@@ -78,7 +78,7 @@ def test_a_passing_trouble_is_retried_later_and_by_hand_at_once(world: World) ->
     delivery = wait_for(lambda: (found := becomes(world, public_id, "queued"))["failures"] and found)
     assert (delivery["attempts"], delivery["failures"], delivery["reason"]) == (1, 1, "ses_unavailable")
     assert delivery["next_attempt_at"] > look(world, public_id)["created_at"]
-    by_hand(world, public_id, State.QUEUED)
+    by_hand(world, public_id, Verb.RETRY)
     assert becomes(world, public_id, "sent")["attempts"] == 2
     assert len(arrived(world, "later@dest.example")) == 1
 
@@ -102,7 +102,7 @@ def test_an_unverified_domain_is_held_and_its_neighbour_on_the_account_is_not(wo
     assert "not verified" in faults["account customer, domain second.example"]
     time.sleep(1.5)
     assert look(world, held)["deliveries"][0]["attempts"] == 1  # nobody hammers SES meanwhile
-    by_hand(world, held, State.CANCELLED)
+    by_hand(world, held, Verb.CANCEL)
 
 
 @pytest.mark.parametrize("fault", ["accept_then_close", "garbage"])
@@ -113,7 +113,7 @@ def test_no_answer_after_the_body_is_tried_again_and_counted(world: World, fault
     delivery = wait_for(lambda: (found := becomes(world, public_id, "queued"))["possible_duplicates"] and found)
     assert (delivery["attempts"], delivery["possible_duplicates"]) == (1, 1)
     assert delivery["reason"] == "ses_outcome_unknown"
-    by_hand(world, public_id, State.QUEUED)
+    by_hand(world, public_id, Verb.RETRY)
     assert becomes(world, public_id, "sent")["attempts"] == 2
     copies = arrived(world, to)
     assert [copy["tags"]["attempt"] for copy in copies] == (["1", "2"] if fault == "accept_then_close" else ["2"])

@@ -21,7 +21,7 @@ LARGE = random.Random(7).randbytes(6 << 20)
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with World(tmp_path_factory.mktemp("content")) as world:
+    with World(tmp_path_factory.mktemp("content"), retention={"attachments": "90d"}) as world:
         yield world
 
 

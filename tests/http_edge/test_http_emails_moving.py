@@ -14,6 +14,7 @@ import pytest
 
 from relay.http.emails import shown
 from relay.message import uuid_of
+from relay.store import hand
 from relay.store.beside import with_database
 from relay.store.clock import rfc3339
 from relay.store.directory import audit
@@ -197,3 +198,48 @@ def test_of_two_who_move_the_same_message_one_is_late(waiting: Waiting) -> None:
 def state_of(waiting: Waiting, public_id: str) -> str:
     found: str = waiting.look(public_id)["status"]
     return found if found in {"sent", "cancelled"} else ""
+
+
+# -- held and released -----------------------------------------------------------------------------------------------
+
+
+def test_what_is_held_goes_when_it_is_released(waiting: Waiting) -> None:
+    public_id = waiting.send("patient@held.test", "byoc.example")
+    answer = waiting.ask(public_id, "hold", {"reason": "wrong price"})
+    assert (answer.status, answer.json["status"], answer.json["held"]["reason"]) == (200, "held", "held")
+    assert answer.json["held"]["detail"].startswith("held by key ")
+    assert answer.json["held"]["detail"].endswith(": wrong price")
+    shown.MessageShown.model_validate(answer.json)
+    assert answer.json == waiting.look(public_id)
+    for verb, body in (("hold", None), ("reschedule", {"scheduled_at": at(60)})):
+        again = waiting.ask(public_id, verb, body)
+        assert (again.status, again.json["reason"]) == (409, "conflict")
+    released = waiting.ask(public_id, "release")
+    assert (released.status, released.json["status"], released.json.get("held")) == (200, "queued", None)
+    assert released.json["deliveries"][0]["next_attempt_at"] > at(DAY / 2)  # it was for tomorrow, and still is
+    assert waiting.ask(public_id, "release").status == 409
+    assert waiting.ask(public_id, "hold").status == 200
+    assert waiting.ask(public_id, "retry").status == 200
+    waiting.world.sent_to("patient@held.test")
+
+
+def test_what_the_operator_holds_its_sender_cannot_release(waiting: Waiting) -> None:
+    public_id = waiting.send("spam@held.test")
+    with_database(
+        waiting.world.settings,
+        lambda db, _: hand.move_by_hand(db, [hand.ByHand(public_id, hand.Verb.HOLD, reason="a look")]),
+    )
+    assert waiting.look(public_id)["held"] == {"reason": "held_by_operator", "detail": "held by hand: a look"}
+    for verb in ("release", "retry"):
+        answer = waiting.ask(public_id, verb)
+        assert (answer.status, answer.json["reason"]) == (409, "conflict")
+        assert "only the operator can release it" in answer.json["message"]
+    assert waiting.ask(public_id, "cancel").status == 200
+
+
+@pytest.mark.parametrize(
+    "body", [{"reason": ""}, {"reason": "a\r\nb"}, {"reason": "x" * 999}, {"why": "x"}, {"reason": 1}]
+)
+def test_a_reason_is_a_line(waiting: Waiting, body: Any) -> None:
+    answer = waiting.ask("0" * 24, "hold", body)
+    assert (answer.status, answer.json["reason"]) == (400, "bad_request")

@@ -122,6 +122,12 @@ def test_options_change_one_by_one(managed: Managed) -> None:
     wrong = managed.ask("PATCH", f"/domains/{name}", {"default_sender": "hi@elsewhere.example"}, key=managed.full)
     assert wrong.status == 400
     assert managed.ask("PATCH", f"/domains/{name}", {"default_sender": None}).json["options"]["default_sender"] is None
+    for wanted in (50, 1, None):
+        answer = managed.ask("PATCH", f"/domains/{name}", {"recipients_per_call": wanted}, key=managed.full)
+        assert answer.json["options"]["recipients_per_call"] == wanted
+    for wrong_number in (0, 51, "all"):
+        body = {"recipients_per_call": wrong_number}
+        assert managed.ask("PATCH", f"/domains/{name}", body, key=managed.full).status == 400
 
 
 def test_the_accounts_of_others_cannot_be_used(managed: Managed) -> None:

@@ -163,7 +163,7 @@ def lines(of: Plan) -> list[str]:
 
 def test_everything_is_added_in_order(place: Place) -> None:
     assert lines(place.apply()) == [
-        "add tenant acme: plan: small; contact: ops@acme.example; settings.store_content: yes; approved: yes",
+        "add tenant acme: plan: small; contact: ops@acme.example; settings.store_content: yes; settings.byoc_log: minimal; approved: yes",
         "add account main: region: eu-west-1; credentials: access key AKIAMAIN; rate: 10",
         f"add account acme: tenant: acme; region: us-east-1; credentials: role {ROLE}; rate: 1",
         "add domain example.com: tenant: default; account: main; mode: shared; configuration_sets: transactional relay, "
@@ -257,6 +257,10 @@ CHANGES: list[tuple[Raw, str]] = [
     (
         {"domains.example/com.default_sender": "hi@example.com", "domains.example/com.ses_tenant": "t1"},
         "change domain example.com: default_sender: hi@example.com; ses_tenant: t1",
+    ),
+    (
+        {"domains.example/com.recipients_per_call": 5},
+        "change domain example.com: recipients_per_call: 5",
     ),
     ({"domains.example/com.mail_from": "bounce"}, "change domain example.com: mail_from: send -> bounce"),
     ({"domains.example/com.include_subdomains": True}, "change domain example.com: include_subdomains: no -> yes"),

@@ -43,6 +43,7 @@ def test_a_message_is_taken_and_shown(play: Any, raw: bytes) -> None:
             "recipients": ["a@x.test", "b@x.test", "c@x.test"],
             "tags": {"relay_id": "a1", "attempt": "1"},
             "configuration_set": "relay",
+            "tracking": {},
             "raw": base64.b64encode(raw).decode(),
         }
 

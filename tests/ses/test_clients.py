@@ -29,7 +29,7 @@ from relay.sandbox.server import running as running_sandbox
 from relay.ses.access import Access, Chain, Credentials, Profile, StaticKeys
 from relay.ses.clients import Accounts, check_region
 from relay.ses.errors import Scope, SesProblem
-from relay.ses.sessions import _context
+from relay.ses.sessions import tls_context
 from relay.ses.wire import SesAccount
 
 KEYS = StaticKeys("customer", "s")
@@ -267,7 +267,7 @@ def test_a_grace_that_runs_out_closes_all_the_same() -> None:
 
 def test_tls_contexts_are_shared_by_all_who_trust_the_same() -> None:
     """Each would cost 20 ms and 0.7 MB. Nobody listens, but the context is made before anyone is called."""
-    _context.cache_clear()
+    tls_context.cache_clear()
 
     async def story() -> None:
         async with Accounts() as accounts:
@@ -276,7 +276,7 @@ def test_tls_contexts_are_shared_by_all_who_trust_the_same() -> None:
                     await accounts.open(access(f"a{number}", "https://127.0.0.1:9")).quota()
 
     asyncio.run(story())
-    assert (_context.cache_info().misses, _context.cache_info().hits) == (1, 4)
+    assert (tls_context.cache_info().misses, tls_context.cache_info().hits) == (1, 4)
 
 
 @contextlib.asynccontextmanager

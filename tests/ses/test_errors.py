@@ -55,7 +55,7 @@ TABLE = [
     ("InternalFailure",                    500, "",                                        Kind.SES_UNAVAILABLE, Scope.ACCOUNT),
     ("ServiceUnavailable",                 503, "",                                        Kind.SES_UNAVAILABLE, Scope.ACCOUNT),
     ("502",                                502, "",                                        Kind.SES_UNAVAILABLE, Scope.ACCOUNT),
-    ("SomethingNewException",              418, "who knows",                               Kind.SES_UNAVAILABLE, Scope.ACCOUNT),
+    ("SomethingNewException",              418, "who knows",                               Kind.SES_UNFORESEEN,  Scope.MESSAGE),
 ]
 # fmt: on
 

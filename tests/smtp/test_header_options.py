@@ -14,7 +14,6 @@ import pytest
 from sqlalchemy import select, update
 from sqlalchemy.engine import URL
 
-from relay.delivery import State
 from relay.store import hand
 from relay.store.beside import with_database
 from relay.store.clock import rfc3339
@@ -124,7 +123,7 @@ def test_mail_can_be_sent_later(world: World) -> None:
     shown = json.loads(relay(world.folder, "queue", "show", public_id, "--json"))
     assert shown["scheduled_at"] == datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     assert not [each for each in world.messages() if "later@options.test" in each["recipients"]]
-    with_database(world.settings, lambda db, _: hand.move_by_hand(db, [hand.ByHand(public_id, State.QUEUED)]))
+    with_database(world.settings, lambda db, _: hand.move_by_hand(db, [hand.ByHand(public_id, hand.Verb.RETRY)]))
     world.sent_to("later@options.test")
 
 

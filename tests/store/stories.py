@@ -16,6 +16,7 @@ from relay.store import database
 from relay.store.accepting import NewDelivery, NewMessage, Together, accept
 from relay.store.clock import milliseconds, now_ms
 from relay.store.directory import installation
+from relay.store.reports import Reporting
 from relay.store.store import Store, open_store
 from relay.store.writer import Rank
 
@@ -24,13 +25,13 @@ MASTER = MasterKey(bytes(32))
 IDS = Ids()
 
 
-def play(url: URL, story: Callable[[Store, int], Awaitable[T]]) -> T:
+def play(url: URL, story: Callable[[Store, int], Awaitable[T]], reporting: Reporting | None = None) -> T:
     """Run a story on an opened store; it is also given the default tenant."""
 
     async def whole() -> T:
         if not database.is_sqlite(url):
             await database.migrate_postgresql(url)
-        async with open_store(url, MASTER) as store:
+        async with open_store(url, MASTER, reporting) as store:
             return await story(store, await store.read(installation.default_tenant))
 
     return asyncio.run(whole())

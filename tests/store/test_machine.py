@@ -16,7 +16,7 @@ from relay.delivery import MOVES, Delivery, OnUnknown, RetryPolicy, Settlement, 
 from relay.errors import Kind, Problem
 from relay.message import Mode, Stream
 from relay.sealing import MasterKey
-from relay.store import hand, schema, sweeping
+from relay.store import duplicates, hand, schema, sweeping
 from relay.store.accepting import Together, accept
 from relay.store.clock import now_ms
 from relay.store.directory import installation
@@ -88,15 +88,17 @@ class Machine:
     def by_hand(self, pick: int) -> None:
         ids = self.db.scalars(select(schema.messages.c.public_id).order_by(schema.messages.c.id)).all()
         if ids:
-            to = (State.QUEUED, State.CANCELLED, State.HELD, State.QUEUED)[pick % 4]
-            due_at = now_ms() + pick * 1000 - 20_000 if pick % 4 == 3 else None
+            verb = list(hand.Verb)[pick % len(hand.Verb)]
+            due_at = now_ms() + pick * 1000 - 20_000 if verb is hand.Verb.RESCHEDULE else None
             try:
-                hand.move_by_hand(self.db, [hand.ByHand(ids[pick % len(ids)], to, due_at)])
+                hand.move_by_hand(self.db, [hand.ByHand(ids[pick % len(ids)], verb, due_at)])
             except Problem as problem:
                 assert problem.kind is Kind.CONFLICT
 
     def check(self) -> None:
         rows = self.db.execute(select(schema.deliveries)).all()
+        doubtful = sum(each.deliveries for each in duplicates.since(self.db, 0))
+        assert doubtful == sum(row.possible_duplicates for row in rows)
         for row in rows:
             state = State(row.state)
             before, attempts = self.seen.get(row.id, (state, row.attempts))

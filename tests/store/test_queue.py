@@ -17,6 +17,7 @@ from relay.sealing import SealingError
 from relay.store import hand, listing, schema, sweeping
 from relay.store.clock import milliseconds, now_ms
 from relay.store.directory.audit import Actor
+from relay.store.hand import Verb
 from relay.store.queue import Order, take
 from relay.store.settling import Settled, settle
 from relay.store.store import Store, open_store
@@ -295,27 +296,27 @@ def test_what_waited_too_long_fails(url: URL) -> None:
 
 
 def test_by_hand(url: URL) -> None:
-    async def move(store: Store, public_id: str, to: State) -> int:
-        return await store.write(hand.move_by_hand, hand.ByHand(public_id, to), Rank.SETTLE)
+    async def move(store: Store, public_id: str, verb: Verb) -> int:
+        return await store.write(hand.move_by_hand, hand.ByHand(public_id, verb), Rank.SETTLE)
 
     async def story(store: Store, tenant: int) -> None:
         new = await put(store, message(store, tenant))
-        assert await move(store, new.public_id, State.HELD) == 1
+        assert await move(store, new.public_id, Verb.HOLD) == 1
         assert await take_some(store) == ()
-        assert await move(store, new.public_id, State.QUEUED) == 1
-        assert await move(store, new.public_id, State.QUEUED) == 1  # queued already: due now
+        assert await move(store, new.public_id, Verb.RELEASE) == 1
+        assert await move(store, new.public_id, Verb.RETRY) == 1  # queued already: due now
         (delivery,) = await take_some(store)
-        for to in (State.CANCELLED, State.QUEUED, State.HELD):
+        for verb in Verb:
             with pytest.raises(Problem) as caught:
-                await move(store, new.public_id, to)
+                await move(store, new.public_id, verb)
             assert caught.value.kind is Kind.CONFLICT
         await decided(store, delivery, State.UNKNOWN, Kind.SES_UNKNOWN_OUTCOME)
-        assert await move(store, new.public_id, State.CANCELLED) == 1
+        assert await move(store, new.public_id, Verb.CANCEL) == 1
         view = await look(store, new.public_id)
         assert view.state == "cancelled"
         assert view.destroyed_at is not None
         with pytest.raises(Problem, match="there is no message"):
-            await move(store, "0" * 24, State.QUEUED)
+            await move(store, "0" * 24, Verb.RETRY)
 
     play(url, story)
 

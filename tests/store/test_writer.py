@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import OperationalError
 
 from relay.errors import Kind, Problem
 from relay.store import database, writer
@@ -58,14 +60,16 @@ def write(tmp_path: Path, *rounds: Any) -> list[Any]:
     async def story() -> list[Any]:
         one = ThreadWriter(database.writing_engine(databases.sqlite(tmp_path)))
         try:
-            await one.write(
-                lambda db, items: [db.execute(text("create table t (x integer primary key)")).close()], None, Rank.SWEEP
-            )
+            await one.write(create, None, Rank.SWEEP)
             return await asyncio.gather(*(one.write(*each) for each in rounds), return_exceptions=True)
         finally:
             await one.close()
 
     return asyncio.run(story())
+
+
+def create(db: Connection, items: Sequence[None]) -> list[None]:
+    return [db.execute(text("create table t (x integer primary key)")).close() for _ in items]
 
 
 def insert(db: Connection, items: Sequence[int]) -> list[int]:
@@ -116,7 +120,7 @@ def test_a_writer_that_cannot_write_says_so_to_everyone(tmp_path: Path) -> None:
         for _ in range(3):
             with pytest.raises(Problem) as caught:
                 await one.write(insert, 1, Rank.ACCEPT)
-            assert caught.value.kind is Kind.INTERNAL
+            assert caught.value.kind is Kind.STORAGE_DOWN
         await one.close()
 
     asyncio.run(story())
@@ -127,7 +131,7 @@ def test_a_database_that_is_not_there_is_a_trouble_like_others() -> None:
         one = TaskWriter(database.listing_engine(make_url("postgresql+asyncpg://nobody:x@127.0.0.1:1/none")))
         with pytest.raises(Problem) as caught:
             await one.write(insert, 1, Rank.ACCEPT)
-        assert caught.value.kind is Kind.INTERNAL
+        assert caught.value.kind is Kind.STORAGE_DOWN
         await one.close()
 
     asyncio.run(story())
@@ -175,3 +179,109 @@ def test_a_writer_closes_after_what_was_given_to_it(tmp_path: Path) -> None:
 
 def count_nothing(db: Connection, items: Sequence[int]) -> list[int]:
     return list(items)
+
+
+class Disk:
+    """Writes that meet what SQLite says of a disk, in SQLite's own error."""
+
+    def __init__(self, code: int) -> None:
+        self.code: int | None = code
+        self.connections: list[object] = []
+
+    def write(self, db: Connection, items: Sequence[int]) -> list[int]:
+        self.connections.append(db.connection.driver_connection)
+        insert(db, items)
+        if self.code is not None:
+            fault = sqlite3.OperationalError("disk I/O error")
+            fault.sqlite_errorcode = self.code
+            raise OperationalError("", None, fault)
+        return list(items)
+
+
+async def refused(one: ThreadWriter, disk: Disk, numbers: Sequence[int]) -> set[Kind]:
+    results = await asyncio.gather(
+        *(one.write(disk.write, number, Rank.ACCEPT) for number in numbers), return_exceptions=True
+    )
+    return {result.kind for result in results if isinstance(result, Problem)}
+
+
+def test_after_an_io_error_nothing_is_written_until_the_file_was_opened_anew_and_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[object] = []
+    check = writer._check
+    monkeypatch.setattr(writer, "_check", lambda db: (checked.append(db.connection.driver_connection), check(db)))
+    monkeypatch.setattr(writer, "REOPEN_EVERY", 0.2)
+
+    async def story() -> None:
+        one = ThreadWriter(database.writing_engine(databases.sqlite(tmp_path)))
+        await one.write(create, None, Rank.SWEEP)
+        disk = Disk(sqlite3.SQLITE_IOERR | 4 << 8)  # SQLITE_IOERR_FSYNC
+        assert await refused(one, disk, range(20)) == {Kind.STORAGE_DOWN}
+        assert one.fault == "disk I/O error"
+        assert len(disk.connections) == 1  # not each by itself
+        disk.code = None
+        assert await refused(one, disk, [1]) == {Kind.STORAGE_DOWN}  # too soon: nothing was tried
+        assert (len(disk.connections), checked) == (1, [])
+        while await refused(one, disk, [1]):
+            await asyncio.sleep(0.05)
+        assert one.fault == ""
+        assert disk.connections[1] is not disk.connections[0]
+        assert checked == disk.connections[1:]
+        await one.close()
+
+    asyncio.run(story())
+    assert write_count(tmp_path) == 1
+
+
+def test_a_lock_of_another_process_is_waited_for_once_and_by_the_same_connection(tmp_path: Path) -> None:
+    async def story() -> None:
+        one = ThreadWriter(database.writing_engine(databases.sqlite(tmp_path)))
+        await one.write(create, None, Rank.SWEEP)
+        disk = Disk(sqlite3.SQLITE_BUSY)
+        assert await refused(one, disk, range(20)) == {Kind.STORAGE_DOWN}
+        assert one.fault
+        disk.code = None
+        assert await refused(one, disk, range(20)) == set()
+        assert one.fault == ""
+        assert len(set(map(id, disk.connections))) == 1
+        assert len(disk.connections) == 2
+        await one.close()
+
+    asyncio.run(story())
+
+
+def test_a_file_that_came_back_damaged_stays_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "REOPEN_EVERY", 0.0)
+
+    async def story() -> None:
+        one = ThreadWriter(database.writing_engine(databases.sqlite(tmp_path)))
+        await one.write(create, None, Rank.SWEEP)
+        assert await one.truncate_log()
+        disk = Disk(sqlite3.SQLITE_IOERR)
+        assert await refused(one, disk, [1])
+        with (tmp_path / "relay.db").open("r+b") as file:
+            file.write(b"x" * 100)
+        disk.code = None
+        for _ in range(3):
+            assert await refused(one, disk, [1]) == {Kind.STORAGE_DOWN}
+            assert "not a database" in one.fault
+        await one.close()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("fault", "is_away"),
+    [
+        (Problem(Kind.STORAGE_DOWN), True),
+        (Problem(Kind.CONFLICT), False),
+        (OSError("no route"), True),
+        (ValueError("ours"), False),
+        (OperationalError("", None, sqlite3.OperationalError("no such table")), False),
+        (OperationalError("", None, sqlite3.OperationalError("x"), connection_invalidated=True), True),
+    ],
+    ids=["said before", "a refusal", "network", "our own", "a statement", "connection lost"],
+)
+def test_what_is_nobodys_fault_here(fault: BaseException, is_away: bool) -> None:
+    assert writer.is_away(fault) is is_away

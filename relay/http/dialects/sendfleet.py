@@ -39,6 +39,7 @@ _SLUGS: Mapping[Kind, tuple[HTTPStatus, str]] = {
     Kind.NO_CREDITS:        (HTTPStatus.TOO_MANY_REQUESTS,    "usage_limit_exceeded"),
     Kind.OVERLOADED:        (HTTPStatus.BAD_GATEWAY,          "queue_error"),
     Kind.STORAGE_FULL:      (HTTPStatus.BAD_GATEWAY,          "queue_error"),
+    Kind.STORAGE_DOWN:      (HTTPStatus.BAD_GATEWAY,          "queue_error"),
     Kind.DNS_DOWN:          (HTTPStatus.BAD_GATEWAY,          "queue_error"),
     Kind.INTERNAL:          (HTTPStatus.BAD_GATEWAY,          "queue_error"),
     Kind.SES_DENIED:        (HTTPStatus.SERVICE_UNAVAILABLE,  "byoc_not_configured"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import asdict
+from datetime import timedelta
 from functools import partial
 from http import HTTPStatus
 from typing import Literal
@@ -22,7 +23,7 @@ from relay.http.management.rules import Call
 from relay.message import Mode
 from relay.routing.limits import Share
 from relay.sealing import SLICE, SealingError
-from relay.store import listing
+from relay.store import listing, retention
 from relay.store.clock import rfc3339
 from relay.store.listing import MessageView
 from relay.values import Section
@@ -59,17 +60,20 @@ async def _raw(call: Call[Form, Nothing], message: MessageView) -> Response:
     except BaseException:
         share.release()
         raise
-    tag = tag_of({"raw": message.public_id})  # a content never changes
+    size = await call.state.store.read(lambda db: retention.kept_size(db, message.id))
+    tag = tag_of({"raw": message.public_id, "size": size})  # it changes once at most: when its attachments are dropped
     if has(call.request, tag):
         share.release()
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers={"etag": tag})
-    return _Raw(message, tag, first, parts, share)
+    return _Raw(message, size, tag, first, parts, share)
 
 
 class _Raw(StreamingResponse):
     """Holds a share of the memory until it has been sent."""
 
-    def __init__(self, message: MessageView, tag: str, first: bytes, rest: AsyncIterator[bytes], share: Share) -> None:
+    def __init__(
+        self, message: MessageView, size: int, tag: str, first: bytes, rest: AsyncIterator[bytes], share: Share
+    ) -> None:
         self._share = share
 
         async def every() -> AsyncIterator[bytes]:
@@ -79,7 +83,7 @@ class _Raw(StreamingResponse):
 
         headers = {
             "etag": tag,
-            "content-length": str(message.size),
+            "content-length": str(size),
             "content-disposition": f'attachment; filename="{message.public_id}.eml"',
         }
         super().__init__(every(), headers=headers, media_type="message/rfc822")
@@ -90,19 +94,32 @@ class _Raw(StreamingResponse):
 
 
 async def _parts(call: Call[Form, Nothing], message: MessageView) -> AsyncIterator[bytes]:
-    """The parts in clear. Raises Problem(GONE), or INTERNAL where they cannot be opened."""
+    """The parts in clear. Raises Problem(GONE), or INTERNAL where they cannot be opened.
+
+    OVERLOADED where the content is written anew just now: its attachments are dropped, or its key is wrapped anew.
+    """
     store = call.state.store
     key = await store.read(lambda db: listing.wrapped_key(db, message.id))
     if key is None:
         raise await _gone(call)
+    is_begun = False
     try:
         async for part in store.content_parts(message.id, key):
+            is_begun = True
             yield part
+        return
     except SealingError as exc:
-        if await store.read(lambda db: listing.wrapped_key(db, message.id)) is None:
+        now = await store.read(lambda db: listing.wrapped_key(db, message.id))
+        if now is None:
             raise await _gone(call) from exc
-        log.trouble("content.unreadable", exc, id=message.public_id)
-        raise Problem(Kind.INTERNAL) from exc
+        if now != key and is_begun:
+            again = "the content is being written anew: ask again"
+            raise Problem(Kind.OVERLOADED, again, retry_after=timedelta(seconds=1)) from exc
+        if now == key:
+            log.trouble("content.unreadable", exc, id=message.public_id)
+            raise Problem(Kind.INTERNAL) from exc
+    async for part in _parts(call, message):  # it was written anew before any of it was read
+        yield part
 
 
 async def _gone(call: Call[Form, Nothing]) -> Problem:

@@ -51,7 +51,7 @@ async def index(call: Call[Wanted, Nothing]) -> Response:
     found = await call.state.store.read(lambda db: searching.page(db, wanted, asked))
 
     def view(message: MessageView) -> View:
-        return brief(message, call.state.held(message.domain))
+        return brief(message, call.state.held(message.domain, Stream(message.stream)))
 
     return listed(found, view)
 
@@ -78,4 +78,4 @@ def _stopped(call: Call[Wanted, Nothing]) -> frozenset[str]:
     """The tenant's domains whose queued mail is held, and shows as held."""
     domains = call.state.intake.senders.snapshot.domains
     theirs = (name for name, domain in domains.items() if domain.tenant_id == call.credential.tenant_id)
-    return frozenset(name for name in theirs if call.state.held(name) is not None)
+    return frozenset(name for name in theirs if call.state.held(name, Stream.TRANSACTIONAL) is not None)

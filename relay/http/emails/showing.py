@@ -11,7 +11,7 @@ from relay.errors import Kind, Problem
 from relay.http.management.answers import View, moment, single
 from relay.http.management.asking import Nothing
 from relay.http.management.rules import Call
-from relay.message import public_id_of
+from relay.message import Stream, public_id_of
 from relay.store import listing
 from relay.store.clock import rfc3339
 from relay.store.listing import MessageView
@@ -20,7 +20,12 @@ Held = tuple[Kind, str] | None  # what keeps a domain's queued mail, and in whic
 
 
 async def retrieve(call: Call[Nothing, Nothing]) -> Response:
-    return single(call.request, shown(call, await found(call)))
+    return single(call.request, await told(call, await found(call)))
+
+
+async def told(call: Call[Any, Any], message: MessageView) -> View:
+    """A message, and when it will be tried."""
+    return shown(call, message) | {"estimated_send_at": moment(await _expected(call, message))}
 
 
 async def found(call: Call[Any, Any]) -> MessageView:
@@ -35,7 +40,19 @@ async def found(call: Call[Any, Any]) -> MessageView:
 
 
 def shown(call: Call[Any, Any], message: MessageView) -> View:
-    return view(message, call.state.held(message.domain))
+    return view(message, call.state.held(message.domain, Stream(message.stream)))
+
+
+async def _expected(call: Call[Any, Any], message: MessageView) -> int | None:
+    """When the first of its deliveries that wait will be tried, about, in milliseconds since 1970; None if nobody can
+    say, and where none waits."""
+    queue = (message.domain, Stream(message.stream))
+    waiting = [(each.due_at, each.id) for each in message.deliveries if each.state == DeliveryState.QUEUED.value]
+    if not waiting:
+        return None
+    due_at, delivery_id = min((due_at or 0, delivery_id) for due_at, delivery_id in waiting)
+    ahead = await call.state.store.read(lambda db: listing.ahead(db, queue, delivery_id, due_at))
+    return call.state.estimate(queue, due_at, ahead)
 
 
 def status(message: MessageView, held: Held) -> str:
@@ -102,7 +119,9 @@ def view(message: MessageView, held: Held) -> View:
             for each in message.deliveries
         ],
     }
-    if held is not None and message.state == DeliveryState.QUEUED.value:
+    if message.held_because is not None:
+        answer["held"] = message.held_because
+    elif held is not None and message.state == DeliveryState.QUEUED.value:
         kind, detail = held
         answer["held"] = {"reason": kind.slug, "detail": detail}
     return answer

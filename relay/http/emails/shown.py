@@ -68,14 +68,14 @@ class DeliveryShown(Shown):
 
 
 class HeldShown(Shown):
-    """What keeps the domain's mail."""
+    """What keeps the message, or its domain's mail."""
 
     reason: str
     detail: str
 
 
 class MessageShown(MessageBrief):
-    """A message, with all that is known of it."""
+    """A message, with all that is known of it. `estimated_send_at`: of what waits, where nothing holds it."""
 
     metadata: dict[str, str]
     track_opens: bool | None
@@ -86,6 +86,7 @@ class MessageShown(MessageBrief):
     recipients: list[RecipientShown]
     deliveries: list[DeliveryShown]
     held: HeldShown | None = None
+    estimated_send_at: datetime | None = None
 
 
 class EventShown(Shown):
@@ -99,16 +100,19 @@ class EventShown(Shown):
 
 
 class FileShown(Shown):
-    """A file in a message. `size`: in octets, decoded."""
+    """A file in a message. `size`: in octets, decoded. `dropped`: it was there, and is not kept any more."""
 
     filename: str | None
     content_type: str
     size: int
     content_id: str | None
+    dropped: bool
 
 
 class ContentShown(Shown):
-    """What a message says. `truncated`: its texts are longer, or its files more, than is shown."""
+    """What a message says. `truncated`: its texts are longer, or its files more, than is shown. `size`: as it was sent,
+    whatever has been dropped of it since.
+    """
 
     id: Id
     message_id: str

@@ -15,6 +15,7 @@ from email.utils import getaddresses
 from relay.errors import Problem
 from relay.routing.headers import CRLF, HeaderField, split
 from relay.routing.mime import delimiters, media_type, transfer_encoding
+from relay.routing.slimming import NOTE
 
 MAX_DEPTH = 20
 MAX_PARTS = 500
@@ -25,18 +26,20 @@ MAX_ADDRESSES = 16 << 10  # octets of one address field
 MAX_WORDS = 8 << 10  # octets in which encoded words are looked for: it takes their square
 # Codecs that are no charset of mail: their time grows with the square of the text, or they undo what was escaped.
 NO_CHARSETS = {"idna", "punycode", "undefined", "unicode_escape", "raw_unicode_escape", "utf-7"}
+_DROPPED = re.compile(r"([!-.0-:<-~]{1,127}/[!-.0-:<-~]{1,127}); size=(\d{1,9})")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _NOT_BASE64 = bytes(set(range(256)) - set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"))
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A part that is no text to be read at once. `size`: in octets, decoded."""
+    """A part that is no text to be read at once. `size`: in octets, decoded. `dropped`: it is not kept any more."""
 
     filename: str | None
     content_type: str
     size: int
     content_id: str | None
+    dropped: bool = False
 
 
 @dataclass(slots=True)
@@ -209,7 +212,9 @@ def _add(stored: Stored, part: _Part) -> None:
         charset = str(about.get_content_charset("utf-8"))
         content_id = _clean(str(about.get("content-id", ""))).strip().removeprefix("<").removesuffix(">") or None
         is_file = filename is not None or about.get_content_disposition() == "attachment"
-    if part.media == "text/plain" and stored.text is None and not is_file:
+    if (was := _DROPPED.fullmatch(_value(part.fields, NOTE))) is not None:
+        stored.files.append(StoredFile(filename, was[1], int(was[2]), content_id, dropped=True))
+    elif part.media == "text/plain" and stored.text is None and not is_file:
         stored.text = _text(stored, part, charset)
     elif part.media == "text/html" and stored.html is None and not is_file:
         stored.html = _text(stored, part, charset)

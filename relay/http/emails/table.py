@@ -21,6 +21,8 @@ ROUTES: tuple[Rule, ...] = (
     Rule("GET",  "/emails/{id}/content",    FULL, content.show,      "Show what a message says, as long as it is kept", query=content.Form, answer=shown.ContentShown, or_as="message/rfc822", refuses=(Kind.GONE,)),
     Rule("POST", "/emails/{id}/cancel",     FULL, moving.cancel,     "Cancel what has not been sent of a message", answer=shown.MessageShown),
     Rule("POST", "/emails/{id}/retry",      FULL, moving.retry,      "Try a message now: one that waits, is held, or of which nobody knows whether it was sent", answer=shown.MessageShown),
+    Rule("POST", "/emails/{id}/hold",       FULL, moving.hold,       "Hold a message that waits", body=moving.Why, answer=shown.MessageShown),
+    Rule("POST", "/emails/{id}/release",    FULL, moving.release,    "Release a message that is held", body=moving.Why, answer=shown.MessageShown),
     Rule("POST", "/emails/{id}/reschedule", FULL, moving.reschedule, "Send a message that waits at another time", body=moving.Rescheduled, answer=shown.MessageShown),
 )
 # fmt: on

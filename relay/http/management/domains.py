@@ -77,6 +77,7 @@ def view(domain: SenderDomain, region: str) -> View:
             "streams": [stream.value for stream in Stream if stream in domain.streams],
             "default_sender": domain.default_sender,
             "ses_tenant": domain.ses_tenant,
+            "recipients_per_call": domain.recipients_per_call,
         },
         "declared_in_file": domain.is_declared,
         "disabled_at": moment(domain.disabled_at),

@@ -131,6 +131,7 @@ class DomainOptionsShown(Shown):
     streams: list[Stream]
     default_sender: str | None
     ses_tenant: str | None
+    recipients_per_call: int | None
 
 
 class DomainBrief(Shown):

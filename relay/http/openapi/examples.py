@@ -35,6 +35,7 @@ EXAMPLES: dict[type[BaseModel], dict[str, Any]] = {
     keys.Changes: {"name": "shop in the basement"},
     keys.Overlap: {"overlap": "24h"},
     moving.Rescheduled: {"scheduled_at": "2026-12-01T09:00:00Z"},
+    moving.Why: {"reason": "the price in it is wrong"},
     templates.NewTemplate: {
         "name": "receipt",
         "subject": "Your order {{ order.number }}",

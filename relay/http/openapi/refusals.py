@@ -16,7 +16,7 @@ ASKED = Asked("req_5c70f161f0babe51", "https://relay.example.com")
 ANY = (Kind.BAD_REQUEST, Kind.TOO_SLOW, Kind.HEADERS_TOO_LARGE, Kind.INTERNAL, Kind.OVERLOADED)
 KEYED = (Kind.NO_CREDENTIAL, Kind.UNAUTHORIZED, Kind.FORBIDDEN, Kind.RATE_LIMITED, Kind.BLOCKED)
 BODIED = (Kind.TOO_LARGE, Kind.UNSUPPORTED_MEDIA)
-CHANGING = (Kind.CONFLICT, Kind.STORAGE_FULL)
+CHANGING = (Kind.CONFLICT, Kind.STORAGE_FULL, Kind.STORAGE_DOWN)
 SENDING = (
     *ANY,
     *KEYED,
@@ -36,6 +36,7 @@ SENDING = (
     Kind.IDEMPOTENCY_BUSY,
     Kind.IDEMPOTENCY_CLASH,
     Kind.STORAGE_FULL,
+    Kind.STORAGE_DOWN,
     Kind.DNS_DOWN,
 )
 # Cases within a kind, where some dialect answers them otherwise.

@@ -87,6 +87,7 @@ def _is(domain: SenderDomain) -> Shown:
         "streams": _streams(domain.streams),
         "default_sender": domain.default_sender,
         "ses_tenant": domain.ses_tenant,
+        "recipients_per_call": domain.recipients_per_call,
         "mail_from": domain.mail_from,
     }
 
@@ -101,6 +102,7 @@ def _said(fields: DomainFields) -> Shown:
         "streams": _streams(fields.streams),
         "default_sender": fields.default_sender,
         "ses_tenant": fields.ses_tenant,
+        "recipients_per_call": fields.recipients_per_call,
         "mail_from": fields.mail_from,
     }
 

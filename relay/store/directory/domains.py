@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, delete, func, insert, select, update
 
 from relay.declared import DEFAULT_TENANT, Approval, DomainChange, DomainFields, DomainStatus
+from relay.delivery import Tracking
 from relay.errors import Kind, Problem
 from relay.message import Address, Ids, Mode, Stream
 from relay.store.clock import clock, milliseconds
@@ -60,6 +61,8 @@ class SenderDomain:
     updated_at: int
     is_declared: bool
     disabled_at: int | None
+    recipients_per_call: int | None = None
+    tracking: Tracking = Tracking()  # noqa: RUF009 - frozen; as its tenant has it
 
     @property
     def is_claimed(self) -> bool:
@@ -76,7 +79,12 @@ class SenderDomain:
 
 
 _select = (
-    select(domains, tenant_rows.c.name.label("tenant"), ses_accounts.c.name.label("account"))
+    select(
+        domains,
+        tenant_rows.c.name.label("tenant"),
+        tenant_rows.c.settings.label("tenant_settings"),
+        ses_accounts.c.name.label("account"),
+    )
     .join(tenant_rows, tenant_rows.c.id == domains.c.tenant_id)
     .join(ses_accounts, ses_accounts.c.id == domains.c.account_id)
 )
@@ -111,7 +119,15 @@ def _domain(row: Row[Any]) -> SenderDomain:
         updated_at=row.updated_at,
         is_declared=row.is_declared,
         disabled_at=row.disabled_at,
+        recipients_per_call=row.recipients_per_call,
+        tracking=_tracking(row.tenant_settings),
     )
+
+
+def _tracking(settings: str) -> Tracking:
+    """What a tenant's settings ask for: what they do not is left to the configuration set."""
+    wanted = json.loads(settings)
+    return Tracking(wanted.get("track_opens") or None, wanted.get("track_clicks") or None)
 
 
 # -- reading ---------------------------------------------------------------------------------------------------------
@@ -296,6 +312,7 @@ def _options(fields: DomainFields | DomainChange) -> dict[str, Any]:
         "streams": json.dumps([stream.value for stream in fields.streams]),
         "default_sender": fields.default_sender,
         "ses_tenant": fields.ses_tenant,
+        "recipients_per_call": fields.recipients_per_call,
     }
 
 

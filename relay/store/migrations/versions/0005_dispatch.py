@@ -7,7 +7,8 @@ revision = "0005"
 down_revision = "0004"
 
 Id = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
-SLIMS = sa.text("slim_at IS NOT NULL")
+SLIMS = sa.text("slim_at IS NOT NULL AND open_deliveries = 0")
+REPORTS = sa.text("about IS NOT NULL")
 DELAYS = sa.text("delay_at IS NOT NULL")
 
 
@@ -48,6 +49,11 @@ def upgrade() -> None:
     op.add_column("messages", sa.Column("about", Id, nullable=True))
     op.execute("UPDATE messages SET forgets = true WHERE mode = 'byoc'")
     op.create_index("ix_messages_slim_at", "messages", ["slim_at"], sqlite_where=SLIMS, postgresql_where=SLIMS)
+    op.create_index("ix_messages_about", "messages", ["about"], sqlite_where=REPORTS, postgresql_where=REPORTS)
     op.add_column("deliveries", sa.Column("reports", sa.Integer(), server_default=sa.text("0"), nullable=False))
     op.add_column("deliveries", sa.Column("delay_at", sa.BigInteger(), nullable=True))
+    op.add_column("deliveries", sa.Column("half_of", Id, nullable=True))
     op.create_index("ix_deliveries_delay_at", "deliveries", ["delay_at"], sqlite_where=DELAYS, postgresql_where=DELAYS)
+    # Ids begin with their time: what an address got lately is one range.
+    op.drop_index("ix_recipients_address_hash", "recipients")
+    op.create_index("ix_recipients_address_hash", "recipients", ["address_hash", "id"])
