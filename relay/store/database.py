@@ -21,7 +21,7 @@ from sqlalchemy.pool import NullPool
 
 from relay import log
 from relay.errors import Unusable, printable
-from relay.store import copying
+from relay.store import checking, copying
 from relay.store.room import LOG_LIMIT
 from relay.store.schema import REVISIONS
 from relay.store.writer import BUSY_TIMEOUT
@@ -191,7 +191,7 @@ def check_revision(db: Connection) -> bool:
 def migrate_sqlite(url: URL, *, has_backup: bool = False) -> None:
     """Create or upgrade a SQLite file. An upgrade takes a backup beside it first, unless there is one.
 
-    Raises StoreError for a file that is damaged, newer, or cannot be opened.
+    Raises StoreError for a file that is damaged, newer, or cannot be opened. A large one is not looked over here.
     """
     path = sqlite_path(url)
     if not path.parent.is_dir():
@@ -203,7 +203,7 @@ def migrate_sqlite(url: URL, *, has_backup: bool = False) -> None:
     engine = writing_engine(url)
     try:
         with engine.connect() as db:
-            if not is_new and db.exec_driver_sql("PRAGMA quick_check(1)").scalar() != "ok":
+            if not is_new and checking.is_small(path) and checking.look_over(db) != checking.SOUND:
                 raise StoreError(f"{path} is damaged: restore a backup, or salvage it with `sqlite3 {path} .recover`")
             is_current = check_revision(db)
             was = revision_of(db)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from functools import partial
 from typing import Any, TypeVar
 
@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from relay import log
 from relay.errors import Kind, Problem
 from relay.sealing import MasterKey, Sealer
-from relay.store import database, idempotency, suppressions, templates
+from relay.store import checking, database, idempotency, suppressions, templates
 from relay.store.directory.installation import establish
 from relay.store.idempotency import HotAnswers
 from relay.store.listing import count_parts, sealed_part
@@ -195,6 +195,7 @@ async def open_store(url: URL, master: MasterKey, reporting: Reporting | None = 
         writer: ThreadWriter | TaskWriter
         hot: tuple[HotSuppressions, HotAnswers, HotTemplates] | None = None
         reading: Engine | None = None
+        looking: AbstractAsyncContextManager[None] = nullcontext()
         if database.is_sqlite(url):
             stack.enter_context(database.sole_owner(database.sqlite_path(url)))
             database.migrate_sqlite(url)
@@ -209,6 +210,8 @@ async def open_store(url: URL, master: MasterKey, reporting: Reporting | None = 
             for each in hot:
                 stack.callback(each.close)
             writer = ThreadWriter(writing)
+            if not checking.is_small(database.sqlite_path(url)):
+                looking = checking.looked_over(database.sqlite_path(url), writer.distrust)
         else:
             await database.reach(engine)
             async with engine.connect() as connection:
@@ -224,7 +227,8 @@ async def open_store(url: URL, master: MasterKey, reporting: Reporting | None = 
         if not store.is_alone:
             store.hold_locks_on(await stack.enter_async_context(engine.connect()))
         try:
-            yield store
+            async with looking:
+                yield store
         finally:
             await store.end_reads()
             await store.truncate_log()

@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from relay import log
 from relay.errors import Kind, Problem, printable
+from relay.store.checking import SOUND, look_over
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -210,6 +211,7 @@ class ThreadWriter:
         self._db: Connection | None = None
         self._health = Health()
         self._reopen_at = 0.0  # after a failure: when to try again
+        self._damage = ""  # of the file: nothing is written any more
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[_Job] = deque()
         self._is_idle = asyncio.Event()  # nothing waits, and the thread has no batch
@@ -231,11 +233,19 @@ class ThreadWriter:
     async def truncate_log(self) -> bool:
         """Move the write-ahead log into the file and empty it, so that what was destroyed is gone from it too.
 
-        False if a reader was in the way; nothing is lost then, and a later call will do it.
+        False if a reader was in the way, or nothing can be written; nothing is lost then, and a later call will do it.
         """
         answer: asyncio.Future[bool] = self._loop.create_future()
         self._put(_Job(Rank.SWEEP, _truncate_log, None, 0, answer, is_bare=True))
-        return await answer
+        try:
+            return await answer
+        except Problem:
+            return False
+
+    def distrust(self, damage: str) -> None:
+        """Write nothing more: what is in the file cannot be relied on."""
+        self._damage = damage
+        self._health.failed(OSError(f"the database is damaged: {damage}"))
 
     @property
     def is_idle(self) -> bool:
@@ -311,6 +321,9 @@ class ThreadWriter:
 
     def _connected(self) -> Connection:
         """The connection; after a failure another one, over a file that was checked. Raises Problem(STORAGE_DOWN)."""
+        if self._damage:
+            self._health.failed(OSError(f"the database is damaged: {self._damage}"))
+            raise Problem(Kind.STORAGE_DOWN)
         if self._db is None:
             if self._health.fault and time.monotonic() < self._reopen_at:
                 raise Problem(Kind.STORAGE_DOWN)
@@ -405,9 +418,9 @@ class TaskWriter:
 
 def _check(db: Connection) -> None:
     """That the file is sound as far as SQLite can see. Raises DatabaseError."""
-    found = db.exec_driver_sql("PRAGMA quick_check(1)").scalar()
+    found = look_over(db)
     db.rollback()
-    if found != "ok":
+    if found != SOUND:
         raise OSError(f"the database is damaged: {found}")
 
 

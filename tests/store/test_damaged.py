@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from relay.store import database, schema
+from relay.errors import Kind, Problem
+from relay.store import checking, database, schema
 from relay.store.database import StoreError
+from relay.store.directory import installation
 from relay.store.store import Store, open_store
 from tests import databases
 from tests.faults.tampered import read_only
@@ -118,6 +120,28 @@ def test_it_is_refused_and_left_alone(folder: Path, change: Callable[[Path], Non
     after = images(folder)
     after.pop("relay.db-wal", None) if "relay.db-wal" not in before else None
     assert after == before
+
+
+def test_a_large_file_is_looked_over_beside_the_work(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not waited for; and when damage is found nothing is written any more, for good."""
+    monkeypatch.setattr(checking, "AT_START", 0)
+    assert whole(folder) == IN_FILE + IN_LOG  # sound
+    last = (folder / "relay.db").stat().st_size // PAGE - 1
+    spoil(folder / "relay.db", last * PAGE, PAGE)
+
+    async def story() -> None:
+        async with open_store(databases.sqlite(folder), MASTER) as store:
+            async with asyncio.timeout(10):
+                while not store.fault:
+                    await asyncio.sleep(0.01)
+            assert "damaged" in store.fault
+            tenant = await store.read(installation.default_tenant)
+            for _ in range(2):
+                with pytest.raises(Problem) as refused:
+                    await put(store, message(store, tenant))
+                assert refused.value.kind is Kind.STORAGE_DOWN
+
+    asyncio.run(story())
 
 
 def no_index(folder: Path) -> None:
