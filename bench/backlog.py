@@ -27,7 +27,7 @@ from bench.peers.relay import TRICKLE
 from bench.peers.stand_in import StandIn
 from bench.processes import BenchError, free_port, listens, python, started, wait_for
 from relay.config import load
-from relay.core import built
+from relay.core import Core, built
 from relay.dispatch.turns import Room, Turns
 from relay.store import listing
 from relay.store.clock import now_ms
@@ -143,46 +143,65 @@ def restart(folder: Path, domains: int) -> tuple[float, tuple[int, int]]:
         return first, (memory, process.memory_info().rss)
 
 
-async def takes(folder: Path) -> float:
-    """The median time of a take, by the turns that a lane makes of what waits."""
-    async with built(load(folder / "config.yaml")) as core:
-        turns, store = Turns(), core.store
-        turns.assign({name: domain.id for name, domain in core.senders.snapshot.domains.items()})
-        turns.advance(now_ms())
-        for queue, due_at in (await store.read(listing.waiting)).items():
-            turns.note(queue, due_at, 0)
-        seconds: list[float] = []
+class Taking:
+    """Takes from one queue, by the turns that a lane makes of what waits; `seconds` is what each take took."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._turns = Turns()
+        self.seconds: list[float] = []
+
+    async def look(self) -> None:
+        self._turns.assign({name: domain.id for name, domain in self._core.senders.snapshot.domains.items()})
+        self._turns.advance(now_ms())
+        for queue, due_at in (await self._core.store.read(listing.waiting)).items():
+            self._turns.note(queue, due_at, 0)
+
+    async def take(self) -> None:
+        began = time.perf_counter()
+        shares = self._turns.plan(now_ms(), Room(AT_ONCE, float(AT_ONCE)))
+        queues, most = tuple(share.queue for share in shares), tuple(share.deliveries for share in shares)
+        taken = await self._core.store.write(take, Order("main", queues, AT_ONCE, AT_ONCE, most), Rank.SETTLE)
+        if len(taken.started) != AT_ONCE:
+            raise BenchError(f"{len(taken.started)} deliveries were taken, not {AT_ONCE}")
+        for share in shares:
+            self._turns.took(share, share.deliveries, share.deliveries, now_ms(), is_drained=False)
+        self.seconds.append(time.perf_counter() - began)
+
+
+async def takes(short: Path, long: Path) -> tuple[float, float]:
+    """The median times of a take from each of two queues, in turns: what else the machine does, it does to both."""
+    async with built(load(short / "config.yaml")) as one, built(load(long / "config.yaml")) as other:
+        both = Taking(one), Taking(other)
+        for each in both:
+            await each.look()
         for _ in range(TAKES):
-            began = time.perf_counter()
-            shares = turns.plan(now_ms(), Room(AT_ONCE, float(AT_ONCE)))
-            order = Order(
-                "main",
-                tuple(share.queue for share in shares),
-                AT_ONCE,
-                AT_ONCE,
-                tuple(share.deliveries for share in shares),
-            )
-            taken = await store.write(take, order, Rank.SETTLE)
-            if len(taken.started) != AT_ONCE:
-                raise BenchError(f"{len(taken.started)} deliveries were taken, not {AT_ONCE}")
-            for share in shares:
-                turns.took(share, share.deliveries, share.deliveries, now_ms(), is_drained=False)
-            seconds.append(time.perf_counter() - began)
-        return median(seconds)
+            for each in both:
+                await each.take()
+        return median(both[0].seconds), median(both[1].seconds)
 
 
-def measure(folder: Path, rows: int, domains: int) -> Found:
-    folder.mkdir()
+def prepare(folder: Path, rows: int, domains: int) -> Path:
     say(f"{rows:,} rows of {domains:,} domains")
+    folder.mkdir()
     accept(folder, domains)
     if rows > REAL:
         copy(folder, rows, domains)
-    start, memory = restart(folder, domains)
-    seconds = asyncio.run(takes(folder))
-    found = Found(rows, domains, seconds, start, memory)
-    say(f"  a take: {seconds * 1000:.2f} ms; the first send after {start:.2f} s")
-    shutil.rmtree(folder)
-    return found
+    return folder
+
+
+def measure(folder: Path, rows: int, domains: int) -> list[Found]:
+    """A short queue and a long one."""
+    short = prepare(folder / f"short-{domains}", REAL, domains)
+    long = prepare(folder / f"long-{domains}", rows, domains)
+    starts = [restart(each, domains) for each in (short, long)]
+    costs = asyncio.run(takes(short, long))
+    for each in (short, long):
+        shutil.rmtree(each)
+    return [
+        Found(count, domains, cost, start, memory)
+        for count, cost, (start, memory) in zip((REAL, rows), costs, starts, strict=True)
+    ]
 
 
 def lines(found: list[Found]) -> Iterator[str]:
@@ -202,11 +221,7 @@ def main() -> int:
     given = arguments()
     folder = Path(tempfile.mkdtemp(prefix="relay-backlog-", dir=given.folder))
     try:
-        found = [
-            measure(folder / f"{rows}-{domains}", rows, domains)
-            for domains in (1, given.domains)
-            for rows in (REAL, given.rows)
-        ]
+        found = [each for domains in (1, given.domains) for each in measure(folder, given.rows, domains)]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print("\n".join(lines(found)))
