@@ -74,7 +74,7 @@ class Dispatcher:
         `ahead`: so many deliveries of its queue go before it, for it waits already.
         """
         lane = self.lane_of(queue[0])
-        return None if lane is None else lane.estimate(queue, due_at, ahead)
+        return None if lane is None else lane.outlook.estimate(queue, due_at, ahead)
 
     def note(self, queue: Queue, due_at: int, deliveries: int = 1) -> None:
         """So many were committed as queued. What no lane knows waits in the database until one does."""
@@ -84,7 +84,7 @@ class Dispatcher:
     def held(self, domain: str, stream: Stream = Stream.TRANSACTIONAL) -> tuple[Kind, str] | None:
         """What keeps a domain's queued mail of this sort, and in which words."""
         lane = self.lane_of(domain)
-        return None if lane is None else lane.held(domain, stream)
+        return None if lane is None else lane.outlook.held(domain, stream)
 
     async def learn(self, fact: Fact) -> bool:
         """SES says that it took an attempt. Whether that was news: what is final stays as it is. Raises Problem."""

@@ -14,8 +14,9 @@ from relay import log
 from relay.delivery import Delivery, RetryPolicy, Settlement, State
 from relay.dispatch.allowance import Allowance
 from relay.dispatch.attempt import Attempts
-from relay.dispatch.estimates import Backlog
+from relay.dispatch.outlook import LOOK_AGAIN, Outlook
 from relay.dispatch.pacing import Pace
+from relay.dispatch.probing import moments, probes
 from relay.dispatch.slots import Slots
 from relay.dispatch.stops import Stops
 from relay.dispatch.turns import Room, Share, Turns
@@ -32,7 +33,6 @@ from relay.store.store import Store
 from relay.store.writer import Rank
 
 GATHER = 0.005  # seconds; little beside a call to SES, and it makes one commit of many
-LOOK_AGAIN = 1.0  # seconds: how old the load, the number of slots and what waits may be; the longest idle look
 AT_A_TIME = 50  # deliveries in one take: their calls begin in one turn of the loop
 BURST = 3  # throttles, after which SES is asked what the account may send
 
@@ -80,6 +80,7 @@ class Lane:
         self.slots = Slots(concurrency)
         self.turns = Turns()
         self.stops = Stops()
+        self.outlook = Outlook(self.turns, self.pace, self.slots, self.allowance, self.stops)
         self.trouble = asyncio.Event()  # GetAccount may know more of it
         self.is_owned = False  # whether this process is the one that takes work for the account
         self.attempts = Attempts(account, store, {}, policy, metrics, self.pace, self.stops, window, waits)
@@ -87,9 +88,8 @@ class Lane:
         self._rate = rate
         self._waits = waits
         self._in_flight = 0
-        self._at_once = self.slots.at_once(rate)
+        self.slots.adjust(rate)
         self._looked_at = self._worked = 0.0  # when, and how long this thread had been running then, in seconds
-        self._backlog, self._backlog_at = Backlog(()), float("-inf")
         self._stalled_until = 0.0  # the first in turn has more recipients than the account may send today
         self._throttles = 0  # of which SES was asked
         self._wake = asyncio.Event()
@@ -129,7 +129,7 @@ class Lane:
     async def learn(self, quota: Quota) -> None:
         """What GetAccount says of the account."""
         now = time.monotonic()
-        was_short = self.is_short
+        was_short = self.outlook.is_short
         if quota.rate > 0:
             self.pace.retune(quota.rate, now)
         self.allowance.learn(quota.daily, quota.sent_today, now)
@@ -143,29 +143,6 @@ class Lane:
             self.stops.look_again(now)  # a probe tells whether what stopped it is over
         self._wake.set()
 
-    @property
-    def is_short(self) -> bool:
-        """Whether mail may be waiting for something that GetAccount tells."""
-        stop = self.stops.by_ses().get(ACCOUNT)
-        is_stopped = stop is not None and stop.kind in {Kind.SES_PAUSED, Kind.SES_QUOTA}
-        return is_stopped or self.allowance.is_used_up(Stream.BROADCAST)
-
-    def used_up(self, stream: Stream) -> str | None:
-        """What is to be said where the account may not send any more mail of this sort today."""
-        if not self.allowance.is_used_up(stream):
-            return None
-        said = f"{self.allowance.used():.0f} of {self.allowance.daily:.0f} recipients in 24 hours are used up"
-        if not self.allowance.is_used_up(Stream.TRANSACTIONAL):
-            said += ", and the rest is kept for transactional mail"
-        return f"{said}: mail goes on as SES's window frees some, or ask AWS for more"
-
-    def held(self, domain: str, stream: Stream) -> tuple[Kind, str] | None:
-        """What keeps the mail of a queue, and in which words."""
-        if (stopped := self.stops.of(domain)) is not None:
-            return stopped
-        said = self.used_up(stream)
-        return None if said is None else (Kind.SES_QUOTA, said)
-
     # -- hand-over ---------------------------------------------------------------------------------------------------
 
     def reserve(self, queue: Queue, recipients: int) -> Reservation | None:
@@ -175,7 +152,7 @@ class Lane:
         if (
             not self.is_owned
             or self._is_closing
-            or self._in_flight >= self._at_once
+            or self._in_flight >= self.slots.limit
             or not self.stops.is_open(domain)
             or self.turns.is_behind(stream, now_ms())
             or (self.turns.is_owed(stream) and not self.allowance.is_used_up(Stream.BROADCAST))
@@ -188,32 +165,6 @@ class Lane:
         self.allowance.begin(recipients)
         self._in_flight += 1
         return Reservation(self, recipients)
-
-    def estimate(self, queue: Queue, due_at: int, ahead: int | None = None) -> int | None:
-        """When a delivery of a queue will be tried, in milliseconds since 1970; None while something keeps it.
-
-        `ahead`: how many go before it in the queue; None: as many as wait there, for it comes now.
-        """
-        domain, stream = queue
-        if not self.stops.is_open(domain) or self.allowance.is_used_up(stream):
-            return None
-        now = time.monotonic()
-        self.pace.advance(now)
-        waiting = self.turns.waiting(queue)
-        size = 1.0 if waiting is None else waiting.size
-        if ahead is None:
-            ahead = waiting.count if waiting is not None and waiting.is_ready else 0
-        work = self._waiting(now).work_before(queue, self.turns.tenant(domain), (ahead + 1) * size)
-        speed = min(self.pace.rate, self.slots.throughput(self._at_once))
-        return max(due_at, now_ms() + round(1000 * max(0.0, work - self.pace.tokens) / speed))
-
-    def _waiting(self, now: float) -> Backlog:
-        if now - self._backlog_at > LOOK_AGAIN:
-            self._backlog_at = now
-            self._backlog = Backlog(
-                (queue, self.turns.tenant(queue[0]), waiting.recipients) for queue, waiting in self.turns.ready()
-            )
-        return self._backlog
 
     def start(self, delivery: Delivery, content: bytes | None, probe: str | None = None) -> None:
         """Make the call of an attempt that has durably started and holds a slot. `probe`: the stop it is to test."""
@@ -262,7 +213,7 @@ class Lane:
         self.turns.stop(self.stops.all().keys() - {ACCOUNT})
         for key in self.stops.due(now):
             room = self._room()
-            if room.calls and room.recipients and (shares := self._to_probe(key)):
+            if room.calls and room.recipients and (shares := probes(self.turns, self.stops, key, now_ms())):
                 self.stops.begin_probe(key)
                 if not await self._take(shares, room, probe=key):
                     self.stops.end_probe(key, time.monotonic())
@@ -282,23 +233,15 @@ class Lane:
         worked, before = time.thread_time(), self._worked
         load = (worked - before) / elapsed if self._looked_at else 0.0
         self._looked_at, self._worked = now, worked
-        self._at_once = self.slots.at_once(self.pace.rate, load)
+        self.slots.adjust(self.pace.rate, load)
 
     def _room(self) -> Room:
         tokens = self.pace.startable(time.monotonic())
         return Room(
-            calls=min(AT_A_TIME, max(0, self._at_once - self._in_flight)),
+            calls=min(AT_A_TIME, max(0, self.slots.limit - self._in_flight)),
             recipients=min(tokens, self.allowance.left(Stream.TRANSACTIONAL)),
             lower=self.allowance.left(Stream.BROADCAST),
         )
-
-    def _to_probe(self, key: str) -> list[Share]:
-        """What may show whether a stop is over: mail of its domain, or of any whose own stop it would not be."""
-        now = now_ms()
-        if key != ACCOUNT:
-            return [] if self.stops.is_closed(key) else self.turns.due_of(key, now)
-        ready = self.turns.plan(now, Room(1, 1.0))
-        return ready or self.turns.due_where(now, lambda domain: not self.stops.is_closed(domain))
 
     async def _take(self, shares: Sequence[Share], room: Room, probe: str | None = None) -> int:
         """Take what is due and start it. Returns how many were."""
@@ -365,28 +308,15 @@ class Lane:
 
     def _until_next(self) -> float | None:
         """Seconds until there may be something to do; None: until woken."""
-        if not len(self.turns) or self._in_flight >= self._at_once or not self.is_owned or self._is_closing:
+        if not len(self.turns) or self._in_flight >= self.slots.limit or not self.is_owned or self._is_closing:
             return None
         now, wall = time.monotonic(), now_ms()
-        waits = [opens - now for opens in self._probes()]
+        waits = [opens - now for opens in moments(self.turns, self.stops, now, wall)]
         if self._is_running and (due := self.turns.next_due(wall)) is not None:
             is_blocked = self.allowance.is_used_up(Stream.BROADCAST) or self._stalled_until > now
             waits.append(LOOK_AGAIN if is_blocked and due <= wall else (due - wall) / 1000)
         # Never spin: a moment passes at least.
         return max(0.005, self.pace.wait(), min(waits)) if waits else None
-
-    def _probes(self) -> list[float]:
-        """When stops with mail that could test them may be looked at."""
-        if self.stops.is_closed(ACCOUNT):
-            return []
-        stops = self.stops.by_ses()
-        if (account := stops.get(ACCOUNT)) is not None:
-            return [] if account.is_probed else [account.until]
-        return [
-            max(stop.until, time.monotonic() + (due - now_ms()) / 1000)
-            for domain, stop in stops.items()
-            if not stop.is_probed and not self.stops.is_closed(domain) and (due := self.turns.first_due(domain))
-        ]
 
     async def _attempt(self, delivery: Delivery, content: bytes | None, probe: str | None) -> None:
         began, recipients = time.monotonic(), len(delivery.recipients)

@@ -50,7 +50,7 @@ class QuotaWatch:
     def _pause(self) -> timedelta:
         if self.fault:
             return AFTER_FAILURE
-        return WHILE_SHORT if self._lane.is_short else USUALLY
+        return WHILE_SHORT if self._lane.outlook.is_short else USUALLY
 
     async def _ask(self) -> None:
         name, pace = self._lane.name, self._lane.pace
@@ -84,7 +84,7 @@ class QuotaWatch:
         found: dict[str, str] = {}
         if self.fault:
             found[f"quota of {name}"] = f"GetAccount fails, so the configured rate is used: {self.fault}"
-        elif (said := self._lane.used_up(Stream.BROADCAST)) is not None:
+        elif (said := self._lane.outlook.used_up(Stream.BROADCAST)) is not None:
             found[f"quota of {name}"] = said
         if self._quota is not None and (said := "; ".join(concerns(self._quota))):
             found[f"standing of {name}"] = said

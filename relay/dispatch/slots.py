@@ -21,6 +21,7 @@ class Slots:
     most: int
     latency: float = USUAL_LATENCY
     recipients: float = 1.0  # of a call
+    limit: int = FLOOR  # calls at once, as last adjusted
 
     def observe(self, seconds: float, recipients: int) -> None:
         """A slot was held for so long, for a call to so many."""
@@ -32,6 +33,9 @@ class Slots:
         wanted = max(FLOOR, ceil(HEAD_ROOM * self.latency * rate / self.recipients))
         return max(1, min(wanted, self.most, BUSY_CEILING if load > BUSY else self.most))
 
-    def throughput(self, at_once: int) -> float:
-        """Recipients a second that so many calls at once can carry."""
-        return at_once * self.recipients / self.latency
+    def adjust(self, rate: float, load: float = 0.0) -> None:
+        self.limit = self.at_once(rate, load)
+
+    def throughput(self) -> float:
+        """Recipients a second that the calls at once can carry."""
+        return self.limit * self.recipients / self.latency
