@@ -118,7 +118,15 @@ _MESSAGE = {
     "MalformedHttpRequestException",
     "RequestEntityTooLargeException",
 }
-_AGAIN = {"RequestExpired", "RequestTimeout", "RequestTimeoutException", "RequestAbortedException"}
+_AGAIN = {
+    "InternalFailure",
+    "InternalServiceErrorException",
+    "ServiceUnavailable",
+    "RequestExpired",
+    "RequestTimeout",
+    "RequestTimeoutException",
+    "RequestAbortedException",
+}
 
 # One row per code or text, the first that fits: (codes or None for any, text or None for any) -> what it means.
 # Texts come before codes where SES sends one text under several codes.

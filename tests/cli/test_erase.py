@@ -79,6 +79,7 @@ def test_a_person_is_removed_beside_a_server(world: World) -> None:
     trail = found(world.folder, "audit", "--limit", "4")[1:]
     assert [each["action"] for each in trail] == ["person.erased", "person.erase", "suppression.add"]
     assert trail[0]["changes"]["recipients"] == [4, 0]
+    assert trail[0]["changes"]["shared"] == [2, 2]  # what is left did not become nothing
     assert trail[0]["target"].startswith("person erased-")
     assert ANA not in json.dumps(trail)
 

@@ -67,8 +67,9 @@ def test_every_option_is_in_what_is_sent(world: World, tmp_path: Path) -> None:
         *("--tag", "orders", "--metadata", "order=9", "--stream", "transactional"),
         *("--track-opens", "--no-track-clicks"),
     )
-    [arrived] = world.sent_to("all@one.test")
-    assert set(arrived["recipients"]) == {"all@one.test", "more@one.test", "copy@one.test", "hidden@one.test"}
+    for each in ("all@one.test", "more@one.test", "copy@one.test", "hidden@one.test"):
+        [arrived] = world.sent_to(each)  # one call each, for opens are tracked
+        assert arrived["recipients"] == [each]
     found = letter(world, "all@one.test")
     assert (found["From"], found["To"]) == ("Näws <news@shared.example>", "all@one.test, more@one.test")
     assert (found["Cc"], found["Reply-To"], found["Bcc"]) == ("copy@one.test", "help@shared.example", None)

@@ -57,6 +57,7 @@ def send(relay: Relay, *subjects: str) -> None:
             smtp.sendmail("me@shared.example", ["you@dest.example"], text)
 
 
+@pytest.mark.soak
 def test_a_clock_that_jumps_under_load(tmp_path: Path) -> None:
     with processes.sandbox("--rate", str(RATE)) as sandbox, processes.relay(tmp_path, sandbox.url) as relay:
         relay.environment = faked(tmp_path)

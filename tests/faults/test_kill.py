@@ -79,8 +79,8 @@ def tries(clients: Accounts) -> int:
     return len(clients.acknowledged) + clients.refused
 
 
-def test_nothing_acknowledged_is_lost_in_20_kills(tmp_path: Path) -> None:
-    kill_loop(tmp_path, 20, 200)
+def test_nothing_acknowledged_is_lost_in_10_kills(tmp_path: Path) -> None:
+    kill_loop(tmp_path, 10, 200)
 
 
 @pytest.mark.soak

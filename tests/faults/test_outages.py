@@ -90,7 +90,7 @@ OUTAGES = {
 
 
 @pytest.mark.usefixtures("faster")
-@pytest.mark.parametrize("outage", OUTAGES)
+@pytest.mark.parametrize("outage", ["failing", pytest.param("busy", marks=pytest.mark.soak)])
 def test_ses_down_for_an_hour(tmp_path: Path, outage: str) -> None:
     accounts = [
         Account("operator", ("shared.example",), daily_quota=-1, rate=RATE),
@@ -129,7 +129,7 @@ def _seconds(moment: str) -> float:
 
 
 @pytest.mark.usefixtures("faster")
-@pytest.mark.parametrize("on_trouble", ["accept", "defer"])
+@pytest.mark.parametrize("on_trouble", ["accept", pytest.param("defer", marks=pytest.mark.soak)])
 def test_the_dns_down_for_an_hour(tmp_path: Path, on_trouble: str) -> None:
     people = [f"p{number}@d{number}.test" for number in range(10_000)]  # no two of one domain: nothing is in the cache
     with DnsServer(otherwise=SILENT) as server:

@@ -8,15 +8,17 @@ import sqlite3
 import time
 from pathlib import Path
 
+import pytest
+
 from relay.store.proving import empty_log
 from tests import processes
 from tests.cli.program import started
 from tests.faults.attacker import recover
-from tests.faults.load import arrivals, counted_duplicates
+from tests.faults.load import arrivals, at_rest, counted_duplicates
 from tests.processes import wait_until
 
 SECRET = b"the launch code is 0000-4711"
-# Where SQLite's log is emptied: relay.dispatch.dispatcher.TRUNCATE_EVERY, and once more at the end.
+# Where SQLite's log is emptied: relay.dispatch.sweeps.TRUNCATE_EVERY, and once more at the end.
 NEXT_EMPTYING = 75.0
 
 
@@ -25,6 +27,15 @@ def send(port: int, domain: str, fields: str = "") -> None:
         header = f"From: me@{domain}\r\nTo: ana@dest.example\r\nSubject: s\r\n{fields}\r\n"
         text = header.encode() + SECRET + b"\r\n"
         smtp.sendmail(f"me@{domain}", ["ana@dest.example"], text)
+
+
+@pytest.mark.soak
+def test_the_log_is_emptied_within_a_minute(tmp_path: Path) -> None:
+    with processes.sandbox() as sandbox, processes.relay(tmp_path, sandbox.url) as relay:
+        relay.start()
+        send(relay.smtp, "byoc.example")
+        wal = tmp_path / "relay.db-wal"
+        wait_until(lambda: sandbox.messages() and wal.stat().st_size == 0, "the emptying of the log", NEXT_EMPTYING)
 
 
 def test_byoc_content_is_gone_once_ses_has_it(tmp_path: Path) -> None:
@@ -40,8 +51,8 @@ def test_byoc_content_is_gone_once_ses_has_it(tmp_path: Path) -> None:
 
         wait_until(lambda: counted_duplicates(tmp_path)[0] == 0, "SES's acceptance")
         assert arrivals(sandbox)
-        wal = Path(f"{database}-wal")
-        wait_until(lambda: wal.stat().st_size == 0, "the emptying of the log", NEXT_EMPTYING)
+        wait_until(lambda: at_rest(tmp_path, "select count(*) from contents") == [(0,)], "the sweep of its bytes")
+        empty_the_log(Path(f"{database}-wal"), tmp_path)
         after = recover(database, master, tmp_path / "after")
         assert not any(SECRET in part for part in after)
         with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as db:

@@ -52,6 +52,8 @@ def named(managed: Managed, method: str, path: str) -> str:
         sent = managed.ask("POST", "/emails", LETTER | waiting)
         assert sent.status == 202, sent.body
         found: str = sent.json["id"]
+        if below.endswith("/release"):
+            assert managed.ask("POST", f"/emails/{found}/hold").status == 200
         return found
     if below.startswith("/templates/"):
         return managed.template(tenant="default")
