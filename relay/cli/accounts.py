@@ -51,7 +51,7 @@ EndpointUrl = Annotated[str | None, typer.Option(help="Another server than Amazo
 Proxy = Annotated[str | None, typer.Option(help="The HTTP proxy on the way to AWS.")]
 CaBundle = Annotated[Path | None, typer.Option(help="A PEM file with the authorities to trust instead.")]
 Rate = Annotated[float | None, typer.Option(help="Recipients a second, until SES says its own. Default: 1.")]
-Concurrency = Annotated[int | None, typer.Option(help="Calls in flight at once. Default: 20.")]
+Concurrency = Annotated[int | None, typer.Option(help="Calls in flight at once, at most. Default: 200.")]
 OPTIONS = {"credentials": "--profile, --access-key-id, --role-arn", "credentials.secret_access_key": "the secret"}
 
 

@@ -23,9 +23,9 @@ from relay.store.clock import HELD_AT_MOST
 from relay.store.database import StoreError
 
 NEXT = """\
-They may have been sent since, so none of them goes by itself. An SES event that says so moves one to sent; after {days}
-days the rest fails. To see them: `relay queue list --state held`. To let them go: `relay queue release --restored`;
-what was sent after the backup was made goes a second time then."""
+They may have been sent since, so none of them goes by itself, and after {days} days they fail. To see them:
+`relay queue list --state held`. To let them go: `relay queue release --restored`; what was sent after the backup was
+made goes a second time then."""
 
 
 def backup(

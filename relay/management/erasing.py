@@ -25,6 +25,7 @@ Answer = TypeVar("Answer")
 TRIES = 5  # at a change that the database could not make just then
 PAUSE = 0.2  # seconds between looks at calls under way
 CALLS_END = timedelta(seconds=90)  # longer than a call to SES takes
+LEFT = {"under_way", "waiting", "listed", "shared"}  # of `Erased`: what stays
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +91,7 @@ class Erasing:
                 done, Received(done.recipients, done.cancelled, done.contents, done.shared, done.kept_until) + more
             )
             done = replace(done, under_way=await self._store.read(partial(erasing.under_way, person=self._person)))
-        counts = {name: [count, 0] for name, count in asdict(done).items() if isinstance(count, int) and count}
-        counts.pop("kept_until", None)
-        await self._record(actor, "person.erased", counts)
+        await self._record(actor, "person.erased", _changes(done))
         return done
 
     async def _record(self, actor: Actor, action: str, changes: dict[str, Any]) -> None:
@@ -225,6 +224,12 @@ class Erasing:
                     raise
                 await asyncio.sleep(PAUSE)
         raise AssertionError("the last try returns or raises")
+
+
+def _changes(done: Erased) -> dict[str, list[int]]:
+    """How many there were, and are."""
+    counts = {name: count for name, count in asdict(done).items() if name not in {"kept_until", "directory"} and count}
+    return {name: [count, count if name in LEFT else 0] for name, count in counts.items()}
 
 
 def _with(done: Erased, received: Received) -> Erased:

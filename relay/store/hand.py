@@ -162,7 +162,7 @@ def _words(item: ByHand, row: Row[Any]) -> Mapping[str, Any]:
 def words_of_hold(by: Actor | None, reason: str) -> dict[str, str]:
     """What stands on a delivery that is held: whose hand it is, and why."""
     is_free = by is not None and not by.is_operator
-    who = f"held by {by.name if by else 'hand'}"
+    who = f"held by {by.name}" if by is not None and is_free else "held by the operator"
     return {
         "kind": (Kind.HELD if is_free else Kind.HELD_BY_OPERATOR).slug,
         "detail": f"{who}: {printable(reason, MOST_WORDS)}" if reason else who,

@@ -115,7 +115,7 @@ def test_a_message_is_held_and_released(world: World) -> None:
     assert "1 deliveries are held" in relay(world.folder, "queue", "hold", public_id, "--reason", "wrong price")
     seen = look(world, public_id)
     assert seen["state"] == "held"
-    assert seen["held_because"].startswith("held by command ")
+    assert seen["held_because"].startswith("held by the operator")
     assert seen["held_because"].endswith(": wrong price")
     assert "is held: it cannot be held" in refused(world.folder, "queue", "hold", public_id)
     assert "1 deliveries are queued" in relay(world.folder, "queue", "release", public_id)

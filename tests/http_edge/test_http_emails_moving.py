@@ -229,7 +229,7 @@ def test_what_the_operator_holds_its_sender_cannot_release(waiting: Waiting) -> 
         waiting.world.settings,
         lambda db, _: hand.move_by_hand(db, [hand.ByHand(public_id, hand.Verb.HOLD, reason="a look")]),
     )
-    assert waiting.look(public_id)["held"] == {"reason": "held_by_operator", "detail": "held by hand: a look"}
+    assert waiting.look(public_id)["held"] == {"reason": "held_by_operator", "detail": "held by the operator: a look"}
     for verb in ("release", "retry"):
         answer = waiting.ask(public_id, verb)
         assert (answer.status, answer.json["reason"]) == (409, "conflict")

@@ -140,11 +140,11 @@ def test_what_the_operator_holds_only_the_operator_lets_go(url: URL) -> None:
         for verb in (Verb.RELEASE, Verb.RETRY):
             words = await refused(store, new.public_id, verb)
             assert words == (
-                f"message {new.public_id} is held by command root: a look: only the operator can release it"
+                f"message {new.public_id} is held by the operator: a look: only the operator can release it"
             )
         assert (await look(store, new.public_id)).held_because == {
             "reason": "held_by_operator",
-            "detail": "held by command root: a look",
+            "detail": "held by the operator: a look",
         }
         assert await move(store, new.public_id, Verb.RELEASE, by=ROOT) == 1
         await move(store, new.public_id, Verb.HOLD, by=ROOT)
@@ -242,7 +242,7 @@ def test_lots_are_held_and_released_by_domain_and_tenant(url: URL) -> None:
         assert (await look(store, busy)).state == "sending"
         assert (await look(store, there.public_id)).held_because == {
             "reason": "held_by_operator",
-            "detail": "held by command root",
+            "detail": "held by the operator",
         }
         assert await move_lot(store, Verb.RELEASE, Lot("all mail", kinds=lots.RESTORED)) == 0
         before = await store.read(installation.generation)
