@@ -153,7 +153,7 @@ class MasterKey:
     def _unwrapped(self, wrapped: bytes, purpose: bytes) -> tuple[bytes, int]:
         """And which of the keys wrapped it: 0 is the current one."""
         for number, cipher in enumerate(self._ciphers):
-            with contextlib.suppress(InvalidTag):
+            with contextlib.suppress(InvalidTag, ValueError):  # the latter for what is too short to be a key at all
                 return cipher.decrypt(wrapped[:NONCE_SIZE], wrapped[NONCE_SIZE:], purpose), number
         raise SealingError("the master key is not the one this database was made with")
 

@@ -44,6 +44,8 @@ def test_no_other_order_length_message_or_bit_opens() -> None:
         (7, wrapped, [flipped, *parts[1:]]),
         (8, wrapped, parts),
         (7, wrapped[:-1] + bytes([wrapped[-1] ^ 1]), parts),
+        (7, wrapped[:5], parts),
+        (7, b"", parts),
     ]:
         with pytest.raises(SealingError):
             opened(message_id, key, tried)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -32,6 +33,11 @@ from relay.store.writer import Rank
 
 IN_PLACE = 1.0  # seconds until a throttled call is tried once more
 AT_ONCE = 64 << 20  # octets of large messages in calls at a time: SES takes some 40 MB a second (SES fact 1.2)
+TURN_WITHIN = 120.0  # seconds that one waits for others: a call must end before the lease of its attempt does
+
+
+class NoTurn(Exception):
+    """Too much was in the way: nothing was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +115,19 @@ class Attempts:
             message = content or await self._content(delivery)
         except Exception as exc:
             return self._unread(delivery, exc)
-        started = time.perf_counter()
+        started, account = time.perf_counter(), self.account
         try:
             ses_message_id = await self._call(delivery, domain, message)
         except SesProblem as problem:
             self._metrics.ses_calls.labels(self.name, problem.kind.slug).inc()
+            if problem.kind.after is After.HOLD and self.account is not account:
+                return _untried(delivery)  # said of credentials that were replaced meanwhile
             settlement = self._react(delivery, domain, problem)
             if settlement.state is State.FAILED and problem.concern is not Concern.ALL and len(delivery.recipients) > 1:
                 return Split(settlement, is_certain=problem.concern is Concern.SOME)
             return settlement
+        except NoTurn:
+            return _untried(delivery)
         except (SealingError, Problem) as exc:  # the store's: the message is read to be signed, before it is sent
             return self._unread(delivery, exc)
         except Exception as exc:  # a fault of ours, at a moment when SES may have it: never leave it `sending`
@@ -171,7 +181,12 @@ class Attempts:
 
     async def _send(self, delivery: Delivery, domain: SenderDomain, content: bytes | Stored) -> str:
         if isinstance(content, Stored):
-            async with self._large.through(content.size):
+            async with AsyncExitStack() as inside:
+                try:
+                    async with asyncio.timeout(TURN_WITHIN):
+                        await inside.enter_async_context(self._large.through(content.size))
+                except TimeoutError as exc:
+                    raise NoTurn from exc
                 return await self._hand_to_ses(delivery, domain, content)
         return await self._hand_to_ses(delivery, domain, content)
 

@@ -43,9 +43,9 @@ class ClockWatch:
     async def look(self) -> None:
         """From time to time. A clock that is set forward makes mail due early, and the pace keeps it apart."""
         ahead = self._wall() - self._steady()
-        by, self._ahead = timedelta(seconds=self._ahead - ahead), ahead
         if self._store.is_alone:
-            await self._follow(by)
+            await self._follow(timedelta(seconds=self._ahead - ahead))
+        self._ahead = ahead  # after it was followed: else the next look does that
 
     async def _follow(self, by: timedelta) -> None:
         if by <= TOLERATED:

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from relay import log
+from relay.errors import Problem
 from relay.routing.slimming import Slimming
-from relay.sealing import Sealer, SealingError
+from relay.sealing import Sealer
 from relay.store import listing, retention
 from relay.store.retention import Slim, Slimmed
 from relay.store.store import Store
@@ -73,7 +74,9 @@ class Dropping:
                 kept.append(await asyncio.to_thread(slimming.feed, part))
             kept.append(await asyncio.to_thread(slimming.end))
             done = await asyncio.to_thread(_sealed, self._store.sealer, due, slimming, kept)
-        except SealingError as exc:
+        except Problem:  # the store's: the next round tries again
+            raise
+        except Exception as exc:  # as with small ones
             await self._postpone(Failed(due, exc))
             return
         await self._write([done])

@@ -44,6 +44,10 @@ class Reservation:
     lane: Lane
     recipients: int
 
+    @property
+    def account(self) -> str:
+        return self.lane.name
+
     def start(self, delivery: Delivery, content: bytes | None) -> None:
         """The message is committed: make the call. Without content, it is read from the queue, as large ones are."""
         self.lane.start(delivery, content)
@@ -90,7 +94,7 @@ class Lane:
         self._in_flight = 0
         self.slots.adjust(rate)
         self._looked_at = self._worked = 0.0  # when, and how long this thread had been running then, in seconds
-        self._stalled_until = 0.0  # the first in turn has more recipients than the account may send today
+        self._stalled_until = 0.0  # what is due was not to be had: it has more recipients than may be sent today
         self._throttles = 0  # of which SES was asked
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -198,6 +202,9 @@ class Lane:
             except Problem as problem:  # the store's trouble, logged there
                 log.trouble("lane.cannot_take", account=self.name, reason=problem.kind.slug)
                 await asyncio.sleep(1)
+            except Exception as exc:  # the next round tries again: other lanes must not stop for it
+                log.trouble("lane.failed", exc, account=self.name)
+                await asyncio.sleep(1)
             wait = self._until_next()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
@@ -293,7 +300,9 @@ class Lane:
             is_drained = queue in taken.next_due
             next_due = taken.next_due.get(queue)
             self.turns.took(share, started[queue], recipients[queue], next_due, is_drained=is_drained)
-        if not taken.started and self.allowance.daily is not None:
+        now = now_ms()
+        is_due = any((due := taken.next_due.get(share.queue, now)) is not None and due <= now for share in shares)
+        if is_due and not taken.started and not taken.dropped:
             self._stalled_until = time.monotonic() + LOOK_AGAIN
 
     def _opened(self, delivery: Delivery, sealed: Mapping[int, bytes]) -> bytes | None:
@@ -316,7 +325,8 @@ class Lane:
             is_blocked = self.allowance.is_used_up(Stream.BROADCAST) or self._stalled_until > now
             waits.append(LOOK_AGAIN if is_blocked and due <= wall else (due - wall) / 1000)
         # Never spin: a moment passes at least.
-        return max(0.005, self.pace.wait(), min(waits)) if waits else None
+        least = LOOK_AGAIN if self.allowance.is_used_up(Stream.TRANSACTIONAL) else 0.005
+        return max(least, self.pace.wait(), min(waits)) if waits else None
 
     async def _attempt(self, delivery: Delivery, content: bytes | None, probe: str | None) -> None:
         began, recipients = time.monotonic(), len(delivery.recipients)

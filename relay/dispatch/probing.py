@@ -14,6 +14,8 @@ def probes(turns: Turns, stops: Stops, key: str, now: int) -> Sequence[Share]:
 
     `now` in milliseconds since 1970.
     """
+    if not stops.is_held(key):  # it ended while another was probed
+        return []
     if key != ACCOUNT:
         return [] if stops.is_closed(key) else turns.due_of(key, now)
     return turns.plan(now, Room(1, 1.0)) or turns.due_where(now, lambda domain: not stops.is_closed(domain))
@@ -26,7 +28,12 @@ def moments(turns: Turns, stops: Stops, now: float, wall: int) -> list[float]:
         return []
     stopped = stops.by_ses()
     if (account := stopped.get(ACCOUNT)) is not None:
-        return [] if account.is_probed else [account.until]
+        if account.is_probed:
+            return []
+        if account.until > now:
+            return [account.until]
+        first = turns.first_due_where(lambda domain: not stops.is_closed(domain))
+        return [] if first is None else [now + (first - wall) / 1000]
     return [
         max(stop.until, now + (due - wall) / 1000)
         for domain, stop in stopped.items()

@@ -61,6 +61,10 @@ class QuotaWatch:
                 log.trouble("lane.no_quota", account=name, rate=pace.full, detail=problem.detail)
             self.fault = problem.detail
             return
+        except Exception as exc:  # an answer that nobody thought of: mail must not stop for it
+            log.trouble("lane.no_quota", exc, account=name, rate=pace.full)
+            self.fault = "a fault of the relay"
+            return
         known = () if self._quota is None else concerns(self._quota)
         self.fault, self._quota = "", quota
         await self._lane.learn(quota)

@@ -73,6 +73,10 @@ class Stops:
         stopped = {key: (stop.kind, stop.detail) for key, stop in self._stops.items()}
         return stopped | {key: (closed.kind, closed.detail) for key, closed in self._closed.items()}
 
+    def is_held(self, key: str) -> bool:
+        """Whether SES stopped just this, the account or a domain."""
+        return key in self._stops
+
     def is_open(self, domain: str) -> bool:
         return not self.is_closed(domain) and self.stop_of(domain) is None
 
@@ -190,8 +194,3 @@ class Stops:
         stop = self._stops.get(key)
         if stop is not None and stop.is_probed:
             self._stops[key] = replace(stop, is_probed=False, until=now + stop.wait)
-
-    def opens(self, domain: str) -> float | None:
-        """When a stopped domain's mail may next be probed; None while that is under way, or not for us to say."""
-        stop = self.stop_of(domain)
-        return None if self.is_closed(domain) or stop is None or stop.is_probed else stop.until

@@ -75,6 +75,7 @@ class Sweeps:
             Chore(REWRAP_EVERY, upkeep.rewrap),
             Chore(timedelta.max, self._clear_orphans),
         )
+        self._to_clear: list[int] = []  # messages whose key is gone, and whose bytes are to go
         self._looked_behind = 0  # for content without a key, up to this message
 
     async def start(self) -> None:
@@ -92,20 +93,21 @@ class Sweeps:
             await asyncio.sleep(EVERY)
             now = time.monotonic()
             self._metrics.loop_lag.observe(max(0.0, now - started - EVERY))
-            try:
-                await self._clock.look()
-                await self._sweep(())
-                await self.clear()
-                for chore in self._chores:
-                    await chore.look(now)
-            except Exception as exc:  # the next round tries again: mail must not stop for it
-                log.trouble("sweep.failed", exc)
+            works: list[Callable[[], Awaitable[object]]] = [self._clock.look, self._sweep, self.clear]
+            works += [partial(chore.look, now) for chore in self._chores]
+            for work in works:
+                try:
+                    await work()
+                except Exception as exc:  # the next round tries again: neither mail nor other work must stop for it
+                    log.trouble("sweep.failed", exc)
+                    if self._store.fault:  # nothing can be written
+                        break
 
     async def clear(self) -> None:
         """Delete the sealed bytes of what was destroyed."""
         await self._clear(self._take_destroyed())
 
-    async def _sweep(self, queues: tuple[Queue, ...]) -> None:
+    async def _sweep(self, *queues: Queue) -> sweeping.Swept:
         swept = await self._store.write(
             sweeping.sweep_waiting,
             sweeping.Round(self._policy, queues, self._store.is_alone, self._silent()),
@@ -119,6 +121,7 @@ class Sweeps:
             self._note(queue, now_ms())
         announce(swept.told, self._metrics, self._note)
         await self._clear(list(swept.destroyed))
+        return swept
 
     async def _tell(self) -> bool:
         """Tell senders who asked for it that their mail is late."""
@@ -129,11 +132,11 @@ class Sweeps:
                 return True
 
     async def _expire(self) -> bool:
-        """Look also at what is queued for too long."""
+        """Look also at what is queued for too long, a slice of each queue."""
         too_old = now_ms() - milliseconds(self._policy.max_age)
         waiting = await self._store.read(listing.waiting)
-        await self._sweep(tuple(queue for queue, due in waiting.items() if due <= too_old))
-        return True
+        failed = [(await self._sweep(queue)).failed for queue, due in waiting.items() if due <= too_old]
+        return all(count < sweeping.SLICE for count in failed)
 
     async def _retain(self) -> bool:
         """Destroy kept content whose time is over, a slice at a time."""
@@ -152,5 +155,8 @@ class Sweeps:
         return False
 
     async def _clear(self, message_ids: list[int]) -> None:
-        for start in range(0, len(message_ids), sweeping.SLICE):
-            await self._store.write(sweeping.sweep_contents, message_ids[start : start + sweeping.SLICE], Rank.SWEEP)
+        """What cannot be deleted now is kept in mind."""
+        self._to_clear += message_ids
+        while part := self._to_clear[: sweeping.SLICE]:
+            await self._store.write(sweeping.sweep_contents, part, Rank.SWEEP)
+            self._to_clear = self._to_clear[len(part) :]

@@ -5,7 +5,7 @@ Pure: moments are given, in milliseconds since 1970. What is counted is recipien
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 
@@ -72,12 +72,6 @@ class Turns:
 
     def __len__(self) -> int:
         return len(self._queues)
-
-    def __contains__(self, queue: Queue) -> bool:
-        return queue in self._queues
-
-    def items(self) -> Iterable[tuple[Queue, Waiting]]:
-        return self._queues.items()
 
     def waiting(self, queue: Queue) -> Waiting | None:
         return self._queues.get(queue)
@@ -204,6 +198,10 @@ class Turns:
                 return [self._share(queue, 1)]
         return []
 
+    def first_due_where(self, is_so: Callable[[str], bool]) -> int | None:
+        """When the first queue is due of a domain of which that is so: looks at all of them."""
+        return min((waiting.due_at for queue, waiting in self._queues.items() if is_so(queue[0])), default=None)
+
     def next_due(self, now: int) -> int | None:
         """When the next queue that is not stopped is due; now, where one is."""
         self.advance(now)
@@ -212,8 +210,8 @@ class Turns:
         return self._later[0][0] if self._later else None
 
     def advance(self, now: int) -> None:
-        """Let time pass: queues that have become due take part in the turns."""
-        self._now = max(self._now, now)
+        """Let time pass, or go back as a clock does: queues that have become due take part in the turns."""
+        self._now = now
         while self._later:
             due_at, rank, domain = self._later[0]
             queue = (domain, _STREAMS[rank])

@@ -93,11 +93,12 @@ class Rewrapping:
         return self._done == current
 
     async def _begin(self, current: str) -> None:
-        self._under_way, self._began = current, now_ms()
+        self._began = now_ms()
         self._after = self._count = self._lost = 0
         self._is_last = False
         if await self._store.write(rewrapping.rewrap_installation, self._store.sealer.master, Rank.SWEEP):
             log.event("master_key.taken_over", fingerprint=current)
+        self._under_way = current
 
     async def _look(self) -> None:
         until = time.monotonic() + ROUND

@@ -27,6 +27,9 @@ OVERHEAD = 2048  # octets a row costs in a transaction besides the content
 class Reservation(Protocol):
     """A lane's promise to start one attempt as soon as its message is committed."""
 
+    @property
+    def account(self) -> str: ...
+
     def start(self, delivery: Delivery, content: bytes | None) -> None: ...  # None: the queue has it
 
     def release(self) -> None: ...
@@ -117,7 +120,7 @@ class Commits:
             expected = self._lanes.estimate(prepared.queue, new.due_at)
             return _Begun(prepared, None, replace(prepared.acceptance, estimated_send_at=expected))
         return _Begun(
-            replace(prepared, new=new.started()),
+            replace(prepared, new=new.started(reservation.account)),
             reservation,
             replace(prepared.acceptance, estimated_send_at=new.accepted_at),
         )

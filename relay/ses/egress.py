@@ -25,12 +25,11 @@ _Key: TypeAlias = tuple[str | None, str | None, int]
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP answer; `headers` do not mind case. `is_whole`: False where the body broke off or was too long."""
+    """An HTTP answer; `headers` do not mind case. A body that breaks off or is too long is there as far as it came."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
-    is_whole: bool
 
 
 class Outgoing(Payload):
@@ -82,16 +81,14 @@ class Egress:
 
 async def _read(response: ClientResponse) -> Reply:
     """The status stands, whatever becomes of the body."""
-    pieces, size, is_whole = [], 0, False
+    pieces, size = [], 0
     with suppress(ClientError, TimeoutError, OSError):
         while piece := await response.content.readany():
             size += len(piece)
             if size > ANSWER_LIMIT:
                 break
             pieces.append(piece)
-        else:
-            is_whole = True
-    return Reply(response.status, response.headers, b"".join(pieces), is_whole)
+    return Reply(response.status, response.headers, b"".join(pieces))
 
 
 class Egresses:

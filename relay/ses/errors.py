@@ -60,6 +60,11 @@ class SesProblem(Problem):
         self.code = code
         self.configuration_set = configuration_set
 
+    def again(self) -> SesProblem:
+        """The same for somebody else, who is not to hold on to what the first one had in hand."""
+        more = {"remedy": self.remedy, "code": self.code, "configuration_set": self.configuration_set}
+        return SesProblem(self.kind, self.scope, self.said, **more)
+
     @property
     def is_expired(self) -> bool:
         """Whether the credentials were too old, so that fresh ones may do."""

@@ -72,6 +72,8 @@ class Link:
         self._now: _Opened | None = None
         self._leaving: dict[asyncio.Task[None], _Opened] = {}
         self._is_closed = False
+        self._tries = 0  # to open it
+        self._failure: SesProblem | None = None  # of the last of them
 
     async def call(
         self, operation: str, meaning: Callable[[Answer], SesProblem], *, is_repeatable: bool = True, **request: Any
@@ -130,23 +132,40 @@ class Link:
     async def _open(self) -> _Opened:
         if self._now is not None and not self._is_closed:
             return self._now
+        tries = self._tries
         async with self._lock:
+            if self._failure is not None and self._tries > tries:  # somebody tried while we waited
+                raise self._failure.again()
             if self._now is None and not self._is_closed:
-                leave = contextlib.AsyncExitStack()
-                try:
-                    client, direct = await leave.enter_async_context(await self._opening())
-                except exceptions.ClientError as exc:
-                    raise classify_fetching(_answer(exc), exc.operation_name) from exc
-                except (exceptions.BotoCoreError, OSError, ValueError, RuntimeError) as exc:  # nothing has been sent
-                    raise SesProblem(Kind.SES_DENIED, Scope.ACCOUNT, _said(exc)) from exc
-                if self._is_closed:
-                    await leave.aclose()
-                else:
-                    self._now = _Opened(client, direct, leave)
+                await self._try()
             if self._is_closed or self._now is None:
                 said = "the account was changed or taken out of use meanwhile"
                 raise SesProblem(Kind.SES_CONFIG, Scope.ACCOUNT, said)
             return self._now
+
+    async def _try(self) -> None:
+        """Open the client. Raises SesProblem."""
+        leave = contextlib.AsyncExitStack()
+        self._failure = None
+        try:
+            client, direct = await self._entered(leave)
+        except SesProblem as problem:
+            self._failure = problem.again()
+            raise
+        finally:
+            self._tries += 1
+        if self._is_closed:
+            await leave.aclose()
+        else:
+            self._now = _Opened(client, direct, leave)
+
+    async def _entered(self, leave: contextlib.AsyncExitStack) -> tuple[Client, Direct | None]:
+        try:
+            return await leave.enter_async_context(await self._opening())
+        except exceptions.ClientError as exc:
+            raise classify_fetching(_answer(exc), exc.operation_name) from exc
+        except (exceptions.BotoCoreError, OSError, ValueError, RuntimeError) as exc:  # nothing has been sent
+            raise SesProblem(Kind.SES_DENIED, Scope.ACCOUNT, _said(exc)) from exc
 
 
 _EXPECTED = (

@@ -29,7 +29,8 @@ class NewDelivery:
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """An accepted submission as it is written. `state` is SENDING only where a lane reserved the attempt.
+    """An accepted submission as it is written. `state` is SENDING only where a lane reserved the attempt; `account` is
+    then that of the lane.
 
     `is_capped`: it counts towards the daily cap of the device that sent it. `forgets`: addresses and what the sender
     said go when it is final. `slim_at`: when the attachments of kept content go. `about`: the message a bounce is on.
@@ -62,10 +63,11 @@ class NewMessage:
     forgets: bool = False
     slim_at: int | None = None
     about: int | None = None
+    account: str | None = None
 
-    def started(self) -> NewMessage:
+    def started(self, account: str) -> NewMessage:
         """The same, committed as an attempt that has begun."""
-        return replace(self, state=State.SENDING)
+        return replace(self, state=State.SENDING, account=account)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +148,7 @@ def put_messages(db: Connection, items: Sequence[NewMessage]) -> None:
                     "stream": item.stream.value,
                     "state": item.state.value,
                     "attempts": int(is_sending),
+                    "account": item.account,
                     "failures": 0,
                     "possible_duplicates": 0,
                     "first_due_at": item.due_at,

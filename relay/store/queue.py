@@ -175,13 +175,6 @@ def _take(db: Connection, order: Order) -> Taken:
     return Taken(tuple(started), sealed, next_due, tuple(dropped))
 
 
-def next_due(db: Connection, queue: Queue) -> int | None:
-    """When the first delivery of a queue is due."""
-    [(_, row)] = _ask(db, _next, [queue])
-    found: int | None = row.due_at
-    return found
-
-
 def _within(
     db: Connection, found: Sequence[tuple[int, int]], most: int, ceiling: int | None
 ) -> Sequence[tuple[int, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, bindparam, func, not_, select, tuple_, update
+from sqlalchemy import Connection, Row, and_, bindparam, func, not_, select, tuple_, update
 
 from relay.store.clock import clock
 from relay.store.queue import Queue
@@ -59,19 +59,15 @@ def _rewind(db: Connection, item: Rewind, now: int) -> Place | None:
         .limit(SLICE)
     ).all()
     if rows:
-        db.execute(
-            _move,
-            [
-                {
-                    "_id": row.id,
-                    "_seen": row.due_at,
-                    "_due_at": row.due_at - item.by,
-                    "_first_due_at": min(row.first_due_at, row.due_at - item.by),
-                }
-                for row in rows
-            ],
-        )
+        db.execute(_move, [_moved(row, item.by, now) for row in rows])
     return (rows[-1].due_at, rows[-1].id) if len(rows) == SLICE else None
+
+
+def _moved(row: Row[int, int, int], by: int, now: int) -> dict[str, int]:
+    """Never into the past: each start may move again what was moved before, and no mail is to seem too old by that."""
+    due_at = max(row.due_at - by, now)
+    first_due_at = min(row.first_due_at, due_at)
+    return {"_id": row.id, "_seen": row.due_at, "_due_at": due_at, "_first_due_at": first_due_at}
 
 
 def rewind_unknown(db: Connection, items: Sequence[int]) -> Sequence[None]:

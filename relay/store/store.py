@@ -73,6 +73,11 @@ class Store:
         """PostgreSQL: the connection whose session keeps this process's locks."""
         self._locks = connection
 
+    async def give_up_locks(self) -> None:
+        """At the end. The connection may be another one by then."""
+        if self._locks is not None:
+            await self._locks.close()
+
     async def read(self, read: Callable[[Connection], Answer]) -> Answer:
         """Run a read on a connection of the listing pool, for 10 seconds at most.
 
@@ -160,12 +165,13 @@ class Store:
             if locks.closed or locks.invalidated:
                 self._owned.clear()
                 locks = await self._engine.connect()
-            await locks.execute(select(1))  # a lost connection has lost its locks
-            if name not in self._owned:
-                lock = func.pg_try_advisory_lock(func.hashtextextended(f"relay {name}", 0))
-                if (await locks.execute(select(lock))).scalar_one():
-                    self._owned.add(name)
-            await locks.commit()
+            async with asyncio.timeout(READ_TIMEOUT):
+                await locks.execute(select(1))  # a lost connection has lost its locks
+                if name not in self._owned:
+                    lock = func.pg_try_advisory_lock(func.hashtextextended(f"relay {name}", 0))
+                    if (await locks.execute(select(lock))).scalar_one():
+                        self._owned.add(name)
+                await locks.commit()
         except (DBAPIError, OSError) as exc:  # the latter where there is no connection to be had
             log.trouble("store.locks_lost", exc)
             self._owned.clear()
@@ -225,7 +231,8 @@ async def open_store(url: URL, master: MasterKey, reporting: Reporting | None = 
             writer = TaskWriter(engine)
         store = Store(writer, engine, reading, hot, sealer)
         if not store.is_alone:
-            store.hold_locks_on(await stack.enter_async_context(engine.connect()))
+            store.hold_locks_on(await engine.connect())
+            stack.push_async_callback(store.give_up_locks)
         try:
             async with looking:
                 yield store

@@ -39,6 +39,7 @@ TRY_AGAIN = {"40001", "40P01"}
 ATTEMPTS = 5
 QUIET = 50e-6  # seconds: a turn of the loop that took less had nothing to do
 PATIENCE = 0.004  # seconds for which a batch gathers more while the loop is busy
+COMMIT_TIMEOUT = 120.0  # seconds of a batch on PostgreSQL: nobody says so where its machine is gone
 BUSY_TIMEOUT = 5000  # milliseconds a SQLite connection waits for another process's lock
 REOPEN_EVERY = 1.0  # seconds between tries to have a SQLite file back that failed
 # Of a SQLite file: what a connection is not trusted any more after. What a failed fsync left is not known, and the next
@@ -178,7 +179,7 @@ class Health:
         self.fault = ""
 
     def failed(self, fault: BaseException) -> None:
-        words = printable(str(getattr(fault, "orig", None) or fault))
+        words = printable(str(getattr(fault, "orig", None) or fault)) or type(fault).__name__
         if not self.fault:
             log.trouble("store.unavailable", reason=words)
         self.fault = words
@@ -392,7 +393,7 @@ class TaskWriter:
     async def _commit(self, batch: Sequence[_Job]) -> None:
         for attempt in itertools.count(1):
             try:
-                async with self._engine.begin() as db:
+                async with asyncio.timeout(COMMIT_TIMEOUT), self._engine.begin() as db:
                     await db.run_sync(run_together, batch)
                 self._health.wrote()
             except DBAPIError as exc:

@@ -5,24 +5,30 @@ from __future__ import annotations
 import asyncio
 import json
 import smtplib
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from sqlalchemy import Connection, func, select
 
 from relay.app import Server, running
-from relay.dispatch import quota
+from relay.dispatch import attempt, quota
 from relay.dispatch.lane import Lane
 from relay.errors import Kind
 from relay.message import Stream
+from relay.routing.standing import ACCOUNT
 from relay.sandbox.faults import read_script
 from relay.sandbox.server import Running
 from relay.sandbox.server import running as running_sandbox
+from relay.ses.errors import Scope, SesProblem
 from relay.ses.wire import Quota
 from relay.store.clock import now_ms
+from relay.store.queue import Order, Taken
 from relay.store.schema import deliveries
 from tests.support import ACCOUNTS, relay_settings
 
@@ -47,10 +53,10 @@ async def until(is_so: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-def post(server: Server, count: int = 1, header: str = "") -> None:
+def post(server: Server, count: int = 1, header: str = "", body: str = "x\r\n") -> None:
     with smtplib.SMTP("127.0.0.1", server.smtp_ports[2]) as smtp:
         for number in range(count):
-            text = f"From: me@byoc.example\r\n{header}Subject: {number}\r\n\r\nx\r\n"
+            text = f"From: me@byoc.example\r\n{header}Subject: {number}\r\n\r\n{body}"
             smtp.sendmail("me@byoc.example", [f"p{number}@dest.example"], text)
 
 
@@ -125,6 +131,172 @@ def test_an_account_that_ses_switched_off_is_stopped_and_probed_once_it_is_on_ag
             await lane.learn(LIMITS)
             await become(server, {"sent": (3, 3)})
             assert "account customer" not in server.readiness().faults
+
+    asyncio.run(story())
+
+
+async def rounds(lane: Lane, seconds: float = 0.5) -> int:
+    """How often the lane looks for work in that time."""
+    seen, look = 0, lane._round
+
+    async def counted() -> None:
+        nonlocal seen
+        seen += 1
+        await look()
+
+    lane._round = counted  # type: ignore[method-assign]
+    lane.wake()
+    await asyncio.sleep(seconds)
+    lane._round = look  # type: ignore[method-assign]
+    return seen
+
+
+@pytest.mark.parametrize("key", [ACCOUNT, "byoc.example"])
+def test_a_probe_for_which_nothing_is_left_today_is_waited_for_in_peace(tmp_path: Path, key: str) -> None:
+    async def story() -> None:
+        async with scene(tmp_path) as (_, server, lane):
+            await lane.learn(replace(LIMITS, daily=100, sent_today=98))
+            await asyncio.to_thread(post, server)
+            lane.stops.hold(key, Kind.SES_QUOTA, "used up", time.monotonic() - 10_000)
+            assert await rounds(lane) < 5
+            await lane.learn(replace(LIMITS, daily=100, sent_today=10))
+            await become(server, {"sent": (1, 1)})
+
+    asyncio.run(story())
+
+
+def test_a_probe_that_no_mail_is_due_for_is_waited_for_in_peace(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with scene(tmp_path) as (_, server, lane):
+            lane.note(QUEUE, now_ms() + 2000)
+            lane.stops.hold(ACCOUNT, Kind.SES_PAUSED, "paused", time.monotonic() - 10_000)
+            assert await rounds(lane) < 5
+            await asyncio.to_thread(post, server)
+            await become(server, {"sent": (1, 1)})
+
+    asyncio.run(story())
+
+
+def test_a_stop_that_ends_while_another_is_probed_is_probed_no_more(tmp_path: Path) -> None:
+    """What two domains are stopped for alike ends with the first probe, perhaps before the second began."""
+
+    async def story() -> None:
+        async with scene(tmp_path) as (_, _, lane):
+            lane.is_owned = False
+            lane.turns.assign({"a.example": 1, "b.example": 1})
+            for name in ("a.example", "b.example"):
+                lane.turns.note((name, Stream.TRANSACTIONAL), 0)
+            both = ["a.example", "b.example"]
+            lane.stops.hold_all(both, Kind.SES_PAUSED, "main", time.monotonic() - 100, shared="main")
+            probed: list[str | None] = []
+
+            async def take(shares: object, room: object, probe: str | None = None) -> int:
+                probed.append(probe)
+                lane.stops.succeeded("a.example")
+                return 1
+
+            lane._take = take  # type: ignore[assignment]
+            lane.is_owned = True
+            await lane._round()
+            assert probed == ["a.example", None]
+
+    asyncio.run(story())
+
+
+def test_what_turns_out_not_to_wait_delays_nobody(tmp_path: Path) -> None:
+    """It was cancelled, say: then the next in turn goes at once."""
+
+    async def story() -> None:
+        async with scene(tmp_path) as (_, _, lane):
+            await lane.learn(replace(LIMITS, daily=1000))
+            await until(lambda: not lane.turns.is_behind(Stream.BROADCAST, now_ms()))
+            lane.note(QUEUE, now_ms())
+            await until(lambda: not lane.turns.is_behind(Stream.BROADCAST, now_ms()))
+            assert lane._stalled_until < time.monotonic()
+
+    asyncio.run(story())
+
+
+def test_what_the_database_says_is_not_due_yet_is_not_asked_for_all_the_time(tmp_path: Path) -> None:
+    """Its clock may be another than this machine's."""
+
+    async def story() -> None:
+        async with scene(tmp_path) as (_, server, lane):
+            await asyncio.to_thread(post, server)
+            await become(server, {"sent": (1, 1)})
+
+            async def nothing(write: object, order: Order, *_: object) -> Taken:
+                return Taken((), {}, {queue: now_ms() - 1 for queue in order.queues})
+
+            lane._store = SimpleNamespace(write=nothing)  # type: ignore[assignment]
+            lane.note(QUEUE, now_ms())
+            assert await rounds(lane) < 5
+
+    asyncio.run(story())
+
+
+def test_what_an_account_says_that_was_replaced_meanwhile_stops_nothing(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with scene(tmp_path) as (_, server, lane):
+            account, called, told = lane.attempts.account, asyncio.Event(), asyncio.Event()
+
+            async def send(*_: object, **__: object) -> str:
+                called.set()
+                await told.wait()
+                raise SesProblem(Kind.SES_DENIED, Scope.ACCOUNT, "the old key was deleted")
+
+            lane.attempts.account = SimpleNamespace(send=send, region="eu-west-1")  # type: ignore[assignment]
+            await asyncio.to_thread(post, server)
+            await called.wait()
+            lane.attempts.account = account
+            told.set()
+            await become(server, {"sent": (1, 2)})
+            assert not lane.stops.by_ses()
+
+    asyncio.run(story())
+
+
+def test_a_large_message_that_others_are_in_the_way_of_gives_its_attempt_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On PostgreSQL its lease would end while it waits, and another attempt begin."""
+    monkeypatch.setattr(attempt, "AT_ONCE", 1)
+    monkeypatch.setattr(attempt, "TURN_WITHIN", 0.2)
+
+    async def story() -> None:
+        async with scene(tmp_path) as (ses, server, lane):
+            script = {"account": "customer", "times": 1, "fault": {"slow": 1.5}}
+            ses.state.faults.scripts.append(read_script(json.dumps(script).encode(), {"customer", "operator"}))
+            await asyncio.to_thread(post, server, 2, "", f"{'x ' * 40}\r\n" * 4000)
+            await until(lambda: len(ses.state.mailbox.after("")) == 2 and lane._in_flight == 0)
+            which = select(deliveries.c.state, deliveries.c.failures, deliveries.c.possible_duplicates)
+            found = await server._core.store.read(lambda db: db.execute(which.add_columns(deliveries.c.attempts)).all())
+            assert {tuple(row)[:3] for row in found} == {("sent", 0, 0)}
+            assert max(row.attempts for row in found) > 1
+
+    asyncio.run(story())
+
+
+def test_a_lane_goes_on_after_what_nobody_thought_of(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with scene(tmp_path) as (_, server, lane):
+            watch, account = server._core.dispatcher.quotas["customer"], lane.attempts.account
+            look, ask = lane._round, account.quota
+
+            async def broken() -> Any:
+                raise TypeError("an answer of another form")
+
+            lane._round = broken  # type: ignore[method-assign]
+            account.quota = broken  # type: ignore[method-assign]
+            lane.trouble.set()
+            lane.wake()
+            await until(lambda: "quota of customer" in server.readiness().faults)
+            lane._round = look  # type: ignore[method-assign]
+            account.quota = ask  # type: ignore[method-assign]
+            lane.trouble.set()
+            await asyncio.to_thread(post, server)
+            await become(server, {"sent": (1, 1)})
+            await until(lambda: not watch.fault)
 
     asyncio.run(story())
 

@@ -11,6 +11,7 @@ from relay.dispatch.stops import SICK_AFTER, Stops
 from relay.errors import Kind, Problem
 from relay.message import Mode, Stream
 from relay.routing.standing import ACCOUNT
+from tests.dispatch.test_stops import opens
 
 NOW = 1_800_000_000_000
 POLICY = RetryPolicy(jitter=lambda: 0.0)
@@ -96,7 +97,7 @@ def test_a_stopped_domain_leaves_the_others_alone_and_is_probed_ever_more_rarely
     assert stops.due(30.0) == ["a.example"]
     stops.begin_probe("a.example")
     assert stops.due(30.0) == []  # one at a time
-    assert stops.opens("a.example") is None
+    assert opens(stops, "a.example") is None
     assert not stops.hold("a.example", Kind.SES_UNVERIFIED, "why", 31.0)
     assert stops.due(90.0) == []
     assert stops.due(91.0) == ["a.example"]
@@ -110,9 +111,9 @@ def test_a_probe_that_says_nothing_is_made_again_after_the_same_wait() -> None:
     stops.hold(ACCOUNT, Kind.SES_PAUSED, "why", 0.0)
     stops.begin_probe(ACCOUNT)
     stops.end_probe(ACCOUNT, 40.0)
-    assert stops.opens("x.example") == 70.0
+    assert opens(stops, "x.example") == 70.0
     stops.end_probe(ACCOUNT, 50.0)  # no probe is under way: nothing changes
-    assert stops.opens("x.example") == 70.0
+    assert opens(stops, "x.example") == 70.0
 
 
 def test_calls_that_were_under_way_neither_lengthen_nor_end_a_stop() -> None:
@@ -120,7 +121,7 @@ def test_calls_that_were_under_way_neither_lengthen_nor_end_a_stop() -> None:
     stops.hold(ACCOUNT, Kind.SES_PAUSED, "why", 0.0)
     for _ in range(20):
         stops.hold(ACCOUNT, Kind.SES_PAUSED, "why", 1.0)
-    assert stops.opens("x.example") == 30.0
+    assert opens(stops, "x.example") == 30.0
     assert stops.succeeded("a.example") == []
     assert not stops.answered()
     assert not stops.is_open("a.example")
@@ -130,7 +131,7 @@ def test_waits_double_up_to_their_longest() -> None:
     stops, now = Stops(), 0.0
     stops.hold(ACCOUNT, Kind.SES_DENIED, "why", now)
     for _ in range(12):
-        now = stops.opens("x.example") or 0.0
+        now = opens(stops, "x.example") or 0.0
         stops.begin_probe(ACCOUNT)
         stops.hold(ACCOUNT, Kind.SES_DENIED, "why", now)
     stop = stops.stop_of("x.example")
@@ -147,10 +148,10 @@ def test_five_failures_in_a_row_make_an_account_sick_and_any_answer_ends_it() ->
         assert not stops.failed("refused", 0.0)
     assert stops.failed("refused", 0.0)
     assert stops.is_sick
-    assert stops.opens("x.example") == 1.0
+    assert opens(stops, "x.example") == 1.0
     stops.begin_probe(ACCOUNT)
     stops.failed("refused", 1.0)
-    assert stops.opens("x.example") == 3.0
+    assert opens(stops, "x.example") == 3.0
     assert stops.answered()
     assert not stops.is_sick
 
@@ -171,7 +172,7 @@ def test_what_the_directory_closes_stays_closed_whatever_ses_says() -> None:
     assert not stops.is_open("x.example")
     assert stops.is_open("y.example")
     assert stops.of("x.example") == (Kind.SUSPENDED, "since today")
-    assert stops.opens("x.example") is None  # nobody probes it
+    assert opens(stops, "x.example") is None  # nobody probes it
     assert stops.due(10_000.0) == []
     assert stops.succeeded("x.example") == []
     stops.close({ACCOUNT: Problem(Kind.SES_PAUSED, "by hand")})

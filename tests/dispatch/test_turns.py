@@ -135,6 +135,20 @@ def test_what_is_for_later_takes_part_when_it_is_due() -> None:
     assert [share.queue for share in turns.plan(NOW + 3000, Room(9, 9.0))] == [("a.example", T), ("b.example", B)]
 
 
+def test_a_clock_that_is_set_back_makes_nothing_due_that_is_not() -> None:
+    """Else the lane would ask the database for it all the time, until the clock has caught up."""
+    turns = Turns()
+    turns.assign({"a.example": 1, "b.example": 1})
+    turns.note(("a.example", T), NOW)
+    turns.plan(NOW + 5000, Room(9, 9.0))
+    [share] = turns.plan(NOW, Room(9, 9.0))
+    turns.took(share, 1, 1, NOW + 3000, is_drained=True)
+    turns.note(("b.example", T), NOW + 4000)
+    assert turns.plan(NOW, Room(9, 9.0)) == []
+    assert turns.next_due(NOW) == NOW + 3000
+    assert len(turns.plan(NOW + 4000, Room(9, 9.0))) == 2
+
+
 def test_what_comes_while_a_take_is_under_way_is_not_forgotten() -> None:
     turns = Turns()
     turns.assign({"a.example": 1})

@@ -385,6 +385,20 @@ def test_no_answer_and_no_event_is_tried_again_and_counted(tmp_path: Path) -> No
     asyncio.run(story())
 
 
+def test_an_attempt_that_began_with_its_message_says_of_which_account_it_is(tmp_path: Path) -> None:
+    """Else nobody could tell which account may have had it, were the process to end now."""
+
+    async def story() -> None:
+        async with scene(tmp_path) as stage:
+            stage.script("accept_then_hang")
+            await asyncio.to_thread(stage.post)
+            [delivery] = (await stage.becomes("sending")).deliveries
+            assert (delivery.attempts, delivery.account) == (1, "customer")
+            await stage.end_calls()
+
+    asyncio.run(story())
+
+
 def test_a_retry_by_hand_of_an_unknown_outcome_is_counted_and_in_every_line_of_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

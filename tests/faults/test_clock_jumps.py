@@ -14,6 +14,7 @@ from sqlalchemy import Connection, select
 from sqlalchemy.engine import URL
 
 from relay.dispatch.clock_watch import ClockWatch
+from relay.errors import Kind, Problem
 from relay.message import Ids, Stream
 from relay.store import rewinding, schema
 from relay.store.clock import milliseconds, now_ms
@@ -118,7 +119,7 @@ def test_what_waits_for_a_span_follows_and_what_is_set_for_a_moment_does_not(
             slices += 1
         found = await store.read(waiting)
         assert slices == 4
-        assert {found[each.id] for each in fresh} == {(now - 5000, now - 5000)}
+        assert all(now <= first == due <= now_ms() for first, due in (found[each.id] for each in fresh))
         assert found[retried.id] == (now + 30_000, now + 30_000)
         assert found[past.id] == (now - 1000, now - 1000)
         assert found[scheduled.id] == (now + 2 * hour, now + 2 * hour)
@@ -160,6 +161,56 @@ def test_a_clock_that_was_set_back_while_no_server_ran_is_noticed_at_the_start(t
         assert all(due <= now_ms() for _, due in noted)
 
     play(databases.sqlite(tmp_path), story)
+
+
+def test_each_start_after_a_clock_that_was_a_month_ahead_lets_mail_keep_its_time(tmp_path: Path) -> None:
+    """What was accepted then is the newest there is, for a month: mail that waits must not seem a month old by it."""
+
+    async def story(store: Store, tenant: int) -> None:
+        month, now = 30 * 24 * milliseconds(HOUR), now_ms()
+        later = await put(store, message(store, tenant, accepted_at=now - 60_000))
+        ahead = await put(store, message(store, tenant, accepted_at=now + month))  # its id, too, would be the greater
+        due = {ahead.id: now + month + 600_000, later.id: now + 600_000}  # each failed once
+
+        def fail(db: Connection, items: object) -> list[None]:
+            table = schema.deliveries
+            for each, due_at in due.items():
+                db.execute(table.update().where(table.c.message_id == each).values(due_at=due_at))
+            return [None]
+
+        await store.write(fail, None, Rank.SWEEP)
+        for _ in range(3):
+            await ClockWatch(store, lambda *each: None).start()
+            found = await store.read(waiting)
+            assert found[later.id][0] == now - 60_000
+            assert all(now <= due_at <= now + 610_000 for _, due_at in found.values())
+            assert found[ahead.id][0] >= now
+
+    play(databases.sqlite(tmp_path), story)
+
+
+def test_a_jump_that_the_database_was_not_there_for_is_followed_when_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(store: Store, tenant: int) -> None:
+        noted: list[tuple[Queue, int]] = []
+        times = {"wall": 1e9, "steady": 50.0}
+        watch = ClockWatch(store, lambda *each: noted.append(each), lambda: times["wall"], lambda: times["steady"])
+        await put(store, message(store, tenant, accepted_at=now_ms() + 3_600_000))
+        times["wall"] -= 3600
+        with monkeypatch.context() as patched:
+            patched.setattr(rewinding, "rewind_unknown", broken)
+            with pytest.raises(Problem):
+                await watch.look()
+        await watch.look()
+        [(_, due)] = noted
+        assert due <= now_ms()
+
+    play(databases.sqlite(tmp_path), story)
+
+
+def broken(db: Connection, items: object) -> list[None]:
+    raise Problem(Kind.STORAGE_DOWN)
 
 
 def test_ids_go_on_whatever_the_clock_does(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -28,7 +29,8 @@ from relay.sandbox.server import Running
 from relay.sandbox.server import running as running_sandbox
 from relay.ses.access import Access, Chain, Credentials, Profile, StaticKeys
 from relay.ses.clients import Accounts, check_region
-from relay.ses.errors import Scope, SesProblem
+from relay.ses.errors import Answer, Scope, SesProblem
+from relay.ses.link import Link
 from relay.ses.sessions import tls_context
 from relay.ses.wire import SesAccount
 
@@ -195,6 +197,34 @@ def test_a_reset_after_the_request_is_an_unknown_outcome_for_mail_only(resetting
 def hang(ses: Running) -> None:
     script = read_script(b'{"fault": "hang"}', {"customer"})
     ses.state.faults.scripts.append(script)
+
+
+def test_those_who_waited_for_one_opening_share_its_failure() -> None:
+    """Where no credentials are to be had, to look for them takes seconds: as many for all, and not for each anew."""
+    tries = 0
+
+    async def nothing() -> Any:
+        nonlocal tries
+        tries += 1
+        await asyncio.sleep(0.05)
+        raise SesProblem(Kind.SES_DENIED, Scope.ACCOUNT, "no credentials")
+
+    async def story() -> None:
+        link = Link(nothing)
+        ends = await asyncio.gather(
+            *(link.call("get_account", classify_nothing) for _ in range(20)), return_exceptions=True
+        )
+        assert {str(each) for each in ends} == {"no credentials"}
+        assert tries == 1
+        with pytest.raises(SesProblem):
+            await link.call("get_account", classify_nothing)
+        assert tries == 2
+
+    asyncio.run(story())
+
+
+def classify_nothing(answer: Answer) -> SesProblem:
+    raise AssertionError(answer)
 
 
 def test_replacing_touches_only_what_changed() -> None:

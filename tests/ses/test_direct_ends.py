@@ -114,6 +114,32 @@ def test_an_answer_octet_by_octet_does_not_hold_a_call_for_ever(stand: Stand, mo
     assert (problem.kind, problem.scope) == UNKNOWN
 
 
+def test_what_fails_in_a_way_nobody_thought_of_may_have_left(stand: Stand, monkeypatch: pytest.MonkeyPatch) -> None:
+    post = egress.Egress.post
+
+    async def fail(self: egress.Egress, *given: Any) -> egress.Reply:
+        await post(self, *given)
+        raise AttributeError("'NoneType' object has no attribute 'get_extra_info'")
+
+    monkeypatch.setattr(egress.Egress, "post", fail)
+    problem = stand.problem_with(send, None)
+    assert (problem.kind, problem.scope) == UNKNOWN
+
+
+def test_a_call_that_times_out_while_its_account_closes_keeps_nothing_open(stand: Stand) -> None:
+    async def story() -> None:
+        closing = direct.Direct("acme", None, None, None)  # type: ignore[arg-type]
+        async with asyncio.timeout(0.01) as limit:
+            closing._in_hand.add(limit)
+            try:
+                await asyncio.sleep(1)
+            finally:
+                await closing.close()
+
+    with pytest.raises(TimeoutError):
+        stand.run(story())
+
+
 # -- what never left -------------------------------------------------------------------------------------------------
 
 

@@ -14,6 +14,7 @@ from relay.delivery import Settlement, State
 from relay.dispatch import dropping
 from relay.dispatch.dropping import Dropping
 from relay.message import Mode, Stream
+from relay.routing.slimming import Slimming
 from relay.sealing import SLICE, SealingError
 from relay.store import listing, retention, schema, sweeping
 from relay.store.clock import now_ms
@@ -105,6 +106,30 @@ def test_a_large_message_loses_its_attachments_a_part_at_a_time(url: URL) -> Non
         assert text in kept
         assert b"SECRET" not in kept
         assert await store.read(lambda db: retention.kept_size(db, new.id)) == len(kept)
+
+    play(url, story)
+
+
+def test_a_large_message_that_nobody_thought_of_keeps_no_other(url: URL, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Strange(Slimming):
+        def feed(self, octets: bytes) -> bytes:
+            if b"strange" in octets:
+                raise RecursionError
+            return super().feed(octets)
+
+    monkeypatch.setattr(dropping, "Slimming", Strange)
+    monkeypatch.setattr(dropping, "SMALL", 100)
+
+    async def story(store: Store, tenant: int) -> None:
+        strange = await put(store, shared(store, tenant, content=mixed(b"strange")))
+        other = await put(store, shared(store, tenant, content=mixed()))
+        await send(store)
+        for _ in range(2):
+            await Dropping(store).look()
+        assert b"SECRET" not in await content(store, other.id)
+        slim_at = (await row_of(store, strange.id)).slim_at
+        assert slim_at is not None
+        assert slim_at > now_ms() + DAY - 60_000
 
     play(url, story)
 

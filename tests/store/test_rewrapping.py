@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 from sqlalchemy.engine import URL
 
 from relay.dispatch.upkeep import Upkeep
+from relay.errors import Kind, Problem
 from relay.metrics import Metrics
 from relay.sealing import INSTALLATION, MasterKey, Sealer, SealingError, content_purpose
 from relay.store import rewrapping, schema
@@ -79,6 +80,29 @@ def test_everything_opens_by_the_new_key_alone(url: URL, monkeypatch: pytest.Mon
             assert await opened(store, each.id) == CONTENT
         wrapped = select(schema.messages.c.wrapped_key).where(schema.messages.c.id == gone.id)
         assert await store.read(lambda db: db.scalar(wrapped)) is None
+
+    play(url, story)
+
+
+def test_a_database_that_was_away_when_a_key_was_taken_over_is_wrapped_when_it_is_back(
+    url: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rewrapping, "SETTLED", -1.0)
+    new = fresh(MASTER)
+
+    def away(db: Connection, items: object) -> list[bool]:
+        raise Problem(Kind.STORAGE_DOWN)
+
+    async def story(store: Store, tenant: int) -> None:
+        upkeep = Upkeep(store, Metrics())
+        store.sealer.adopt(new, await store.read(rewrapping.wrapped_installation_key))
+        with monkeypatch.context() as patched:
+            patched.setattr(rewrapping, "rewrap_installation", away)
+            with pytest.raises(Problem):
+                await upkeep.rewrap()
+        while not await upkeep.rewrap():
+            pass
+        assert await store.read(lambda db: rewrapping.is_taken_over(db, new.alone()))
 
     play(url, story)
 

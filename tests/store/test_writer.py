@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,11 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
 from relay.errors import Kind, Problem
-from relay.store import database, writer
+from relay.store import database, store, writer
+from relay.store.store import open_store
 from relay.store.writer import MAX_BYTES, MAX_ITEMS, PASSES, Rank, TaskWriter, ThreadWriter, _Job, next_batch
 from tests import databases
+from tests.store.stories import MASTER
 
 
 def job(rank: Rank = Rank.ACCEPT, size: int = 0, *, is_bare: bool = False) -> _Job:
@@ -135,6 +139,86 @@ def test_a_database_that_is_not_there_is_a_trouble_like_others() -> None:
         await one.close()
 
     asyncio.run(story())
+
+
+@asynccontextmanager
+async def passing_on(path: str) -> AsyncIterator[tuple[int, asyncio.Event]]:
+    """A port that leads to a Unix socket, for as long as the event is set: else nothing comes through, nor ends."""
+    goes, ended = asyncio.Event(), asyncio.Queue[None]()
+    goes.set()
+    begun = 0
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while octets := await reader.read(65536):
+            await goes.wait()
+            writer.write(octets)
+        writer.close()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal begun
+        begun += 1
+        theirs, out = await asyncio.open_unix_connection(path)
+        with contextlib.suppress(ConnectionError):
+            await asyncio.gather(copy(reader, out), copy(theirs, writer))
+        for each in (out, writer):
+            each.transport.abort()
+        ended.put_nowait(None)
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1], goes
+        for _ in range(begun):
+            await ended.get()
+
+
+def test_a_database_that_says_nothing_any_more_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its machine lost its power, say: no packet will ever tell."""
+    monkeypatch.setattr(writer, "COMMIT_TIMEOUT", 0.3)
+
+    async def story() -> None:
+        url = databases.postgresql()
+        folder = str(url.query["host"])
+        async with passing_on(f"{folder}/.s.PGSQL.{url.port or 5432}") as (port, goes):
+            engine = database.listing_engine(url.set(host="127.0.0.1", port=port, query={}))
+            one = TaskWriter(engine)
+            assert await one.write(select_all, 1, Rank.SETTLE) == 1
+            goes.clear()
+            async with asyncio.timeout(10):
+                with pytest.raises(Problem) as caught:
+                    await one.write(select_all, 2, Rank.SETTLE)
+            assert caught.value.kind is Kind.STORAGE_DOWN
+            assert one.fault
+            goes.set()
+            assert await one.write(select_all, 3, Rank.SETTLE) == 3
+            assert not one.fault
+            await one.close()
+            await engine.dispose()
+
+    asyncio.run(story())
+
+
+def test_locks_in_a_database_that_says_nothing_are_not_relied_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "READ_TIMEOUT", 0.3)
+
+    async def story() -> None:
+        url = databases.postgresql()
+        await database.migrate_postgresql(url)
+        async with passing_on(f"{url.query['host']}/.s.PGSQL.{url.port or 5432}") as (port, goes):
+            async with open_store(url.set(host="127.0.0.1", port=port, query={}), MASTER) as opened:
+                assert await opened.own("lane a")
+                goes.clear()
+                async with asyncio.timeout(10):
+                    assert not await opened.own("lane a")
+                goes.set()
+                async with asyncio.timeout(10):
+                    while not await opened.own("lane a"):
+                        await asyncio.sleep(0.01)
+
+    asyncio.run(story())
+
+
+def select_all(db: Connection, items: Sequence[int]) -> Sequence[int]:
+    return [db.execute(text(f"select {item}")).scalar_one() for item in items]
 
 
 def test_what_comes_while_the_loop_is_busy_commits_together_and_whoever_is_alone_waits_for_nobody(
