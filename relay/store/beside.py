@@ -17,7 +17,7 @@ from relay.settings import Settings
 from relay.store import database, files
 from relay.store.database import StoreError
 from relay.store.directory.installation import establish
-from relay.store.writer import translated
+from relay.store.health import translated
 
 Answer = TypeVar("Answer")
 OLD_SCHEMA = "the database's schema is old: start the server, or run `relay migrate`, first"

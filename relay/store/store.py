@@ -18,12 +18,13 @@ from relay.errors import Kind, Problem
 from relay.sealing import MasterKey, Sealer
 from relay.store import checking, database, idempotency, suppressions, templates
 from relay.store.directory.installation import establish
+from relay.store.health import is_away
 from relay.store.idempotency import HotAnswers
 from relay.store.listing import count_parts, sealed_part
 from relay.store.reports import Reporter, Reporting, report_on
 from relay.store.suppressions import HotSuppressions, Suppression
 from relay.store.templates import HotTemplates
-from relay.store.writer import Item, Rank, Result, TaskWriter, ThreadWriter, Write, Writer, is_away
+from relay.store.writer import Item, Rank, Result, TaskWriter, ThreadWriter, Write, Writer
 
 Answer = TypeVar("Answer")
 READ_TIMEOUT = 10.0  # seconds: a longer read would keep the write-ahead log from being emptied

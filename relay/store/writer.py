@@ -22,9 +22,9 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from relay import log
-from relay.errors import Kind, Problem, printable
+from relay.errors import Kind, Problem
 from relay.store.checking import SOUND, look_over
+from relay.store.health import BROKEN, Health, is_away, sqlite_code, translated
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -42,18 +42,6 @@ PATIENCE = 0.004  # seconds for which a batch gathers more while the loop is bus
 COMMIT_TIMEOUT = 120.0  # seconds of a batch on PostgreSQL: nobody says so where its machine is gone
 BUSY_TIMEOUT = 5000  # milliseconds a SQLite connection waits for another process's lock
 REOPEN_EVERY = 1.0  # seconds between tries to have a SQLite file back that failed
-# Of a SQLite file: what a connection is not trusted any more after. What a failed fsync left is not known, and the next
-# one may say "done" (SMTP fact 1.1).
-BROKEN = {
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_CORRUPT,
-    sqlite3.SQLITE_NOTADB,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_READONLY,
-    sqlite3.SQLITE_PROTOCOL,
-}
-AWAY = BROKEN | {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
-GONE = {"08", "57"}  # PostgreSQL's classes: connection exception, operator intervention
 
 
 class Rank(IntEnum):
@@ -142,52 +130,6 @@ def run_together(db: Connection, batch: Sequence[_Job]) -> None:
         for write, jobs in sorts.items():
             for job, outcome in zip(jobs, write(db, [job.item for job in jobs]), strict=True):
                 job.outcome = outcome
-
-
-def is_away(fault: BaseException) -> bool:
-    """Whether the database itself fails: no caller is to blame, and each by itself would only wait as long again."""
-    if isinstance(fault, Problem):
-        return fault.kind is Kind.STORAGE_DOWN
-    if not isinstance(fault, DBAPIError):
-        return isinstance(fault, OSError)
-    code = str(getattr(fault.orig, "sqlstate", None) or "")
-    return fault.connection_invalidated or _sqlite_code(fault) in AWAY or code[:2] in GONE
-
-
-def _sqlite_code(fault: BaseException) -> int:
-    """SQLite's primary result code; 0 for what is not SQLite's."""
-    cause = fault.orig if isinstance(fault, DBAPIError) else fault
-    return int(getattr(cause, "sqlite_errorcode", 0)) & 0xFF
-
-
-def translated(fault: BaseException) -> BaseException:
-    """A database's own trouble as a Problem: temporary to the sender, loud to the operator."""
-    if not isinstance(fault, DBAPIError | OSError):
-        return fault
-    cause = fault.orig if isinstance(fault, DBAPIError) else fault  # no connection is the network's own error
-    log.trouble("store.write_failed", fault, cause=type(cause).__name__)
-    words = str(cause).lower()
-    if "disk is full" in words or "no space left" in words or getattr(cause, "sqlstate", "") == "53100":
-        return Problem(Kind.STORAGE_FULL)
-    return Problem(Kind.STORAGE_DOWN if is_away(fault) else Kind.INTERNAL)
-
-
-class Health:
-    """Whether a database can be written, said when it changes. `fault` is for an operator; "" while it can."""
-
-    def __init__(self) -> None:
-        self.fault = ""
-
-    def failed(self, fault: BaseException) -> None:
-        words = printable(str(getattr(fault, "orig", None) or fault)) or type(fault).__name__
-        if not self.fault:
-            log.trouble("store.unavailable", reason=words)
-        self.fault = words
-
-    def wrote(self) -> None:
-        if self.fault:
-            self.fault = ""
-            log.event("store.available")
 
 
 def _answer(batch: Sequence[_Job]) -> None:
@@ -343,7 +285,7 @@ class ThreadWriter:
         if isinstance(fault, Problem):  # said before, and not tried since
             return
         self._health.failed(fault)
-        if _sqlite_code(fault) in BROKEN:
+        if sqlite_code(fault) in BROKEN:
             self._drop()
         self._reopen_at = time.monotonic() + REOPEN_EVERY
 
