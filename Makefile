@@ -9,7 +9,7 @@ demo: .venv/run
 	@$(BIN)/relay demo
 
 test: .venv/dev
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 check: .venv/dev
 	@$(BIN)/ruff format --check relay tests bench

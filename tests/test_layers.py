@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
@@ -109,3 +110,11 @@ def test_every_library_is_one_that_is_installed() -> None:
 def test_nobody_shadows_the_standard_library_by_accident() -> None:
     """relay/http is the one folder that does; so a file inside relay/ is never run as a script."""
     assert {part(path) for path in FILES} & sys.stdlib_module_names == {"http"}
+
+
+def test_a_command_loads_no_library_that_it_may_not_need() -> None:
+    """Every command would take that much longer."""
+    loaded = "import relay.cli.main, sys; print([name for name in sys.argv[1:] if name in sys.modules])"
+    heavy = ["aiobotocore", "aiosmtpd", "alembic", "asyncpg", "starlette", "uvicorn"]
+    found = subprocess.run([sys.executable, "-c", loaded, *heavy], capture_output=True, text=True, check=True)
+    assert found.stdout == "[]\n"

@@ -13,7 +13,7 @@ import typer
 from relay.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, moment, settings_of, show
 from relay.errors import Unusable
 from relay.routing.disk import Disk
-from relay.ses.proof import Finding
+from relay.ses.finding import Finding
 from relay.settings import Settings
 from relay.store import database, files
 from relay.store.examining import Examined, examine, try_master_key

@@ -22,7 +22,7 @@ from relay.sealing import SealingError
 from relay.ses.access import Access
 from relay.ses.clients import Accounts
 from relay.ses.errors import Scope, SesProblem
-from relay.ses.proof import Finding as ProofFinding
+from relay.ses.finding import Finding as ProofFinding
 from relay.ses.proof import Proof, prove
 from relay.ses.wire import Quota
 from relay.store.beside import Changes

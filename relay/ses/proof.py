@@ -10,18 +10,9 @@ from relay.errors import Kind
 from relay.ses.access import Access, Chain, Profile, Role
 from relay.ses.clients import Accounts
 from relay.ses.errors import Scope, SesProblem
+from relay.ses.finding import Finding
 from relay.ses.sts import Caller
 from relay.ses.wire import Quota
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at. `remedy` is empty where there is nothing to mend."""
-
-    check: str
-    is_ok: bool
-    said: str
-    remedy: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,7 @@ def test_an_fsync_that_fails_under_a_call_to_ses(tmp_path: Path) -> None:
         assert counted_duplicates(tmp_path) == (0, 0)
 
 
+@pytest.mark.soak
 def test_a_disk_that_takes_two_seconds(tmp_path: Path) -> None:
     with serving(tmp_path) as (relay, sandbox, _):
         with tampered.injecting(pid_of(relay), "fdatasync:delay_enter=2000000:when=1..2", tmp_path):
@@ -248,6 +249,7 @@ def held_by_another_process(folder: Path, seconds: float, clients: int) -> None:
         print(f"\nlocked for {seconds} s: {len(said)} answers, all temporary; lost 0")
 
 
+@pytest.mark.soak
 def test_a_database_that_another_process_has_locked(tmp_path: Path) -> None:
     held_by_another_process(tmp_path, 1, 20)
 
