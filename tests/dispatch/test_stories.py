@@ -147,6 +147,9 @@ def test_one_call_takes_50_and_bulk_mail_goes_one_by_one(world: World) -> None:
 
 
 def test_metrics_tell_it(world: World) -> None:
+    script(world, {"error": "TooManyRequestsException"})
+    for sender in ("app@shared.example", "app@byoc.example"):
+        becomes(world, send(world, sender), "sent")
     text = world.call("GET", "/metrics").body.decode()
     for line in (
         'relay_ses_calls_total{account="operator",outcome="ses_throttled"}',
