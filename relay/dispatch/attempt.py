@@ -29,7 +29,7 @@ from relay.store.queue import Queue
 from relay.store.settling import Settled, settle
 from relay.store.splitting import Half, Split, split
 from relay.store.store import Store
-from relay.store.writer import Rank
+from relay.store.writer import Item, Rank, Result, Write
 
 IN_PLACE = 1.0  # seconds until a throttled call is tried once more
 AT_ONCE = 64 << 20  # octets of large messages in calls at a time: SES takes some 40 MB a second (SES fact 1.2)
@@ -239,12 +239,7 @@ class Attempts:
 
     async def _split(self, delivery: Delivery, item: Split) -> Settlement | None:
         """Where a refusal may be about some recipients only, let the halves be tried apart. None: it stays as it is."""
-        while True:
-            try:
-                half: Half = await self._store.write(split, item, Rank.SETTLE)
-                break
-            except Problem:
-                await asyncio.sleep(1)
+        half: Half = await self._written(split, item)
         if half.due_at is None:
             return None
         self._metrics.deliveries.labels(self.name, "split").inc()
@@ -255,13 +250,8 @@ class Attempts:
         return self._policy.after(kind, delivery, now_ms(), account=self.name, window=self._window(), detail=detail)
 
     async def _settle(self, delivery: Delivery, settlement: Settlement) -> None:
-        """Write the outcome, however long the database needs: what SES took must not be sent again."""
-        while True:
-            try:
-                settled: Settled = await self._store.write(settle, settlement, Rank.SETTLE)
-                break
-            except Problem:
-                await asyncio.sleep(1)
+        """Write the outcome, and tell of it."""
+        settled: Settled = await self._written(settle, settlement)
         state = settlement.state
         if not settled.is_stale:  # else an event of SES, or a sweep, was faster
             self._metrics.deliveries.labels(self.name, state.value).inc()
@@ -279,6 +269,14 @@ class Attempts:
             **({"ses_message_id": settlement.ses_message_id} if settlement.ses_message_id else {}),
             **({"stale": True} if settled.is_stale else {}),
         )
+
+    async def _written(self, write: Write[Item, Result], item: Item) -> Result:
+        """What a write came to, however long the database needs: what SES took must not be sent again."""
+        while True:
+            try:
+                return await self._store.write(write, item, Rank.SETTLE)
+            except Problem:
+                await asyncio.sleep(1)
 
     def note(self, settled: Settled) -> None:
         """What a settlement leaves to do: content to be swept, and reports to be sent."""

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from relay import log
 
 AT_START = 64 << 20  # octets, which take a fifth of a second; mail must not wait while gigabytes are read
-SOUND = "ok"
+LOOK, SOUND = "PRAGMA quick_check(1)", "ok"
 
 
 def is_small(path: Path) -> bool:
@@ -21,8 +21,14 @@ def is_small(path: Path) -> bool:
 
 
 def look_over(db: Connection) -> str:
-    """SOUND, or what is wrong. It reads the whole file."""
-    found: str = db.exec_driver_sql("PRAGMA quick_check(1)").scalar_one()
+    """SOUND, or what is wrong. It reads the whole file. Raises DBAPIError."""
+    found: str = db.exec_driver_sql(LOOK).scalar_one()
+    return found
+
+
+def looked_at(db: sqlite3.Connection) -> str:
+    """The same by the driver's own connection. Raises sqlite3.DatabaseError."""
+    found: str = db.execute(LOOK).fetchone()[0]
     return found
 
 
@@ -51,9 +57,8 @@ async def _look(db: sqlite3.Connection, distrust: Callable[[str], None]) -> None
 
 def _found(db: sqlite3.Connection) -> str:
     try:
-        found: str = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+        return looked_at(db)
     except sqlite3.OperationalError:  # interrupted, or it could not be read now, which whoever writes finds out
         return SOUND
     except sqlite3.DatabaseError as exc:
         return str(exc)
-    return found

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+from relay.store.checking import SOUND, looked_at
+
 STEP = 256  # pages, 1 MB, between pauses
 PAUSE = 0.005  # seconds, in which the disk is the writer's (docs/backup.md has what was measured)
 FLUSHED = 4  # steps after which the copy is forced to disk: else all of it would be at once, and everybody would wait
@@ -71,8 +73,8 @@ def flush(path: Path) -> None:
 def check(path: Path) -> None:
     """Raises sqlite3.DatabaseError for a file that is damaged, as far as SQLite can see."""
     with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
-        found = db.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if found != "ok":
+        found = looked_at(db)
+        if found != SOUND:
             raise sqlite3.DatabaseError(f"{path} is damaged: {found}")
 
 

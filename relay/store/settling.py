@@ -205,8 +205,7 @@ def fail(db: Connection, ids: Sequence[int], now: int) -> tuple[set[int], tuple[
         return set(), ()
     move_recipients(db, ids, RecipientState.FAILED, now)
     told = tell(db, ids, [RecipientState.FAILED], now)
-    finished = db.scalars(select(deliveries.c.message_id).where(deliveries.c.id.in_(ids))).all()
-    return close_messages(db, finished, now), told
+    return _close_messages_of(db, ids, now), told
 
 
 def finish(db: Connection, ids: Sequence[int], state: RecipientState, now: int) -> set[int]:
@@ -214,5 +213,9 @@ def finish(db: Connection, ids: Sequence[int], state: RecipientState, now: int) 
     if not ids:
         return set()
     move_recipients(db, ids, state, now)
+    return _close_messages_of(db, ids, now)
+
+
+def _close_messages_of(db: Connection, ids: Sequence[int], now: int) -> set[int]:
     finished = db.scalars(select(deliveries.c.message_id).where(deliveries.c.id.in_(ids))).all()
     return close_messages(db, finished, now)
