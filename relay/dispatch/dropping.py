@@ -10,7 +10,7 @@ from relay import log
 from relay.errors import Problem
 from relay.routing.slimming import Slimming
 from relay.sealing import Sealer
-from relay.store import listing, retention
+from relay.store import listing, resting, retention
 from relay.store.retention import Slim, Slimmed
 from relay.store.store import Store
 from relay.store.writer import Rank
@@ -50,7 +50,7 @@ class Dropping:
         due = await self._store.read(lambda db: retention.due_to_slim(db, BATCH))
         small = [each for each in due if each.size <= SMALL]
         if small:
-            sealed = await self._store.read(lambda db: retention.sealed_parts(db, [each.id for each in small]))
+            sealed = await self._store.read(lambda db: resting.sealed_parts(db, [each.id for each in small]))
             # In a thread however small they are: strangers wrote them.
             await self._write(await asyncio.to_thread(_slim_all, self._store.sealer, small, sealed))
         for each in due:

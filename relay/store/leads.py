@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ from relay.delivery import State
 from relay.errors import Problem
 from relay.message import Address, Addressee, Dsn, Ids, Mode, Options, Stream, new_public_id
 from relay.sealing import Sealer, SealingError
+from relay.store import resting
 from relay.store.accepting import NewDelivery, NewMessage
 from relay.store.fates import Action, Fate, Notice
 from relay.store.schema import contents
@@ -46,15 +46,7 @@ def lead_of(sealer: Sealer, row: Row[Any], fates: Sequence[Fate]) -> Lead:
 
 def small_contents(db: Connection, leads: Sequence[Lead]) -> dict[int, list[bytes]]:
     """The sealed content of small messages, by message."""
-    found: dict[int, list[bytes]] = defaultdict(list)
-    ids = [lead.row.message_id for lead in leads if lead.row.size <= SMALL]
-    theirs = contents.c.message_id.in_(ids)
-    order = (contents.c.message_id, contents.c.part)
-    for message_id, sealed in db.execute(
-        select(contents.c.message_id, contents.c.sealed).where(theirs).order_by(*order)
-    ):
-        found[message_id].append(sealed)
-    return found
+    return resting.sealed_parts(db, [lead.row.message_id for lead in leads if lead.row.size <= SMALL])
 
 
 def sealed_parts(db: Connection, lead: Lead, small: Mapping[int, Sequence[bytes]]) -> tuple[Sequence[bytes], int]:

@@ -56,18 +56,6 @@ def due_to_slim(db: Connection, most: int) -> list[Slim]:
     return [Slim(*row) for row in rows]
 
 
-def sealed_parts(db: Connection, ids: Sequence[int]) -> dict[int, list[bytes]]:
-    """The contents of small messages, each part by part as it rests."""
-    found: dict[int, list[bytes]] = {each: [] for each in ids}
-    for row in db.execute(
-        select(contents.c.message_id, contents.c.sealed)
-        .where(contents.c.message_id.in_(ids))
-        .order_by(contents.c.message_id, contents.c.part)
-    ):
-        found[row.message_id].append(row.sealed)
-    return found
-
-
 def slim(db: Connection, items: Sequence[Slimmed]) -> Sequence[bool]:
     """Put what is left in the place of what was there; the old key goes with it. False where it had changed by then."""
     return [_slim(db, item) for item in items]

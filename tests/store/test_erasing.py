@@ -23,7 +23,7 @@ from relay.store.directory import audit, tenants
 from relay.store.directory.audit import Actor
 from relay.store.erasing import Person
 from relay.store.queue import Order, take
-from relay.store.retention import sealed_parts
+from relay.store.resting import sealed_parts
 from relay.store.settling import settle
 from relay.store.smtp_failures import Failure, Reason
 from relay.store.store import Store

@@ -16,7 +16,7 @@ from relay.dispatch.dropping import Dropping
 from relay.message import Mode, Stream
 from relay.routing.slimming import Slimming
 from relay.sealing import SLICE, SealingError
-from relay.store import listing, retention, schema, sweeping
+from relay.store import listing, resting, retention, schema, sweeping
 from relay.store.clock import now_ms
 from relay.store.events import Event, note
 from relay.store.queue import Order, take
@@ -74,7 +74,7 @@ def test_attachments_go_with_the_key_they_were_sealed_under(url: URL) -> None:
         assert await work.look() == 0
         await send(store, 1)
         assert await work.look() == 0  # one of two is still open
-        before = await store.read(lambda db: retention.sealed_parts(db, [new.id]))
+        before = await store.read(lambda db: resting.sealed_parts(db, [new.id]))
         await send(store)
         assert await work.look() == 2
         seen = await row_of(store, new.id)
