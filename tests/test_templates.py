@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from relay.errors import Kind, Problem
 from relay.templates.limits import LONGEST_BODY, LONGEST_MARKUP, MOST_MARKUP, MOST_VARIABLES, SECONDS
 from relay.templates.markup import line_and_column, wrong_place
+from relay.templates.meter import Meter, TooMuch
 from relay.templates.template import Filled, Flaw, Flawed, NotQuick, Source, Template, read, require_bounded
 
 TOO_LONG = 8 * SECONDS  # of a wall clock, on a machine that does other things
@@ -386,6 +388,24 @@ def test_what_is_made_to_be_slow_to_read_is_not(name: str) -> None:
     if made is not None:
         made.fill({"a": "x"})
     assert time.monotonic() - start < TOO_LONG
+
+
+def test_a_collection_of_garbage_is_not_the_template_s_work() -> None:
+    def burn(phase: str, info: object) -> None:
+        end = time.thread_time() + 0.03
+        while phase == "start" and time.thread_time() < end:
+            sum(range(100))
+
+    meter = Meter(1000, 0.02, gives_way=False)
+    gc.callbacks.append(burn)
+    try:
+        gc.collect()
+    finally:
+        gc.callbacks.remove(burn)
+    meter.look()
+    burn("start", None)
+    with pytest.raises(TooMuch):
+        meter.look()
 
 
 def test_variables_are_bounded() -> None:
