@@ -133,6 +133,31 @@ class Egress(Section):
 
 
 Endpoint = Annotated[str, Field(pattern=r"^https?://[^/\s@]+/?$")]
+
+
+class Via(Enum):
+    """How the events of an SES account come here."""
+
+    SQS = "sqs"  # its queue is asked: that works from behind any firewall
+    SNS = "sns"  # SNS posts them to /api/ses-notifications
+    NONE = "none"
+
+
+QueueName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,80}$")]
+TopicArn = Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,256}$")]
+
+
+class FeedbackFields(Section):
+    """How the events of an SES account come here. `queue` is in the account's region; `topics`: whose posts are
+    believed (`via: sns`). `endpoint_url`: of SQS and SNS; None: AWS's own, or that of the stand-in for all of AWS that
+    the account is reached at."""
+
+    via: Via = Via.SQS
+    queue: QueueName = "relay-events"
+    topics: Annotated[tuple[TopicArn, ...], Field(max_length=20)] = ()
+    endpoint_url: Endpoint | None = None
+
+
 Rate = Annotated[float, Field(gt=0, le=100_000)]
 Concurrency = Annotated[int, Field(ge=1, le=1000)]
 
@@ -147,6 +172,7 @@ class AccountFields(Section):
     egress: Egress = Egress()
     rate: Rate = 1.0
     concurrency: Concurrency | None = None
+    feedback: FeedbackFields = FeedbackFields()
 
 
 class AccountChange(Section):
@@ -157,6 +183,7 @@ class AccountChange(Section):
     egress: Egress = Egress()
     rate: Rate = 1.0
     concurrency: Concurrency | None = None
+    feedback: FeedbackFields = FeedbackFields()
 
 
 # -- domains ---------------------------------------------------------------------------------------------------------
@@ -303,3 +330,16 @@ class KeyChange(KeyOptions):
     """What may change of a key."""
 
     name: Label = ""
+
+
+# -- webhooks --------------------------------------------------------------------------------------------------------
+
+
+class Dialect(Enum):
+    """Whose form of webhooks a receiver understands (contracts: webhooks)."""
+
+    NATIVE = "native"
+    SENDFLEET = "sendfleet"
+    SENDEX = "sendex"
+    MAILERLOGIC = "mailerlogic"
+    SENDMUX = "sendmux"

@@ -27,6 +27,7 @@ from relay.declared import (
 )
 from relay.delivery import OnUnknown
 from relay.errors import Fault, Problem
+from relay.following import Feedback, Standing, Webhooks
 from relay.memory import allowed
 from relay.message import Address as Mailbox
 from relay.message import Mode, canonical_domain
@@ -274,6 +275,9 @@ class Settings(Section):
     delivery: Delivery = Delivery()
     bounces: Bounces = Bounces()
     retention: Retention = Retention()
+    feedback: Feedback = Feedback()
+    standing: Standing = Standing()
+    webhooks: Webhooks = Webhooks()
     limits: Limits = Field(default_factory=lambda: Limits())
     log: Log = Log()
     folder: Path

@@ -16,7 +16,7 @@ FILES = sorted(RELAY.rglob("*.py"))
 
 # Each may import what stands further to the left, and itself (design: layout and the direction of imports).
 ORDER = """
-errors | log,metrics,certificates,container,memory,templates,__init__ | message | delivery | values | declared | settings | config | sealing | store | ses,dns
+errors | log,metrics,certificates,container,memory,templates,__init__ | message | delivery,judging | values | declared,following | settings | config | sealing | store | ses,dns
 | routing | dispatch | feedback | management | smtp,http | core | app | cli | __main__
 """
 RANKS = {name: rank for rank, group in enumerate(ORDER.split("|")) for name in group.strip().split(",")}
@@ -38,7 +38,7 @@ DOORS = {
     "starlette": {"http", "sandbox"},
     "uvicorn": {"http", "sandbox"},
     "httptools": {"http", "sandbox"},
-    "pydantic": {"values", "declared", "settings", "config", "http", "cli"},
+    "pydantic": {"values", "declared", "following", "settings", "config", "http", "cli"},
     "limits": {"routing"},
     "liquid": {"templates"},
     "yaml": {"config"},

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from relay.sealing import Sealer
 from relay.ses.access import Access, Base, Chain, Credentials, Profile, Role, StaticKeys
 from relay.settings import Aws
 from relay.store.directory.accounts import SesAccount, Sort
+
+AWS_HOSTS = (".amazonaws.com", ".amazonaws.com.cn", ".amazonaws.eu", ".api.aws")
 
 
 def access_of(account: SesAccount, sealer: Sealer) -> Access:
@@ -18,7 +22,16 @@ def access_of(account: SesAccount, sealer: Sealer) -> Access:
         proxy=account.proxy,
         ca_bundle=account.ca_bundle,
         concurrency=account.concurrency,
+        events_url=_events_url(account),
     )
+
+
+def _events_url(account: SesAccount) -> str | None:
+    """Where SQS and SNS are: an endpoint of AWS's own is of SES alone, a stand-in is of all of AWS."""
+    if account.feedback.endpoint_url is not None or account.endpoint_url is None:
+        return account.feedback.endpoint_url
+    host = urlsplit(account.endpoint_url).hostname or ""
+    return None if host.endswith(AWS_HOSTS) else account.endpoint_url
 
 
 def base_of(aws: Aws) -> Base:

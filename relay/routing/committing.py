@@ -16,7 +16,8 @@ from relay.routing.answers import Outcome, read, written
 from relay.routing.counting import Reserved
 from relay.routing.fixups import NORMALISED, Fixed
 from relay.routing.idempotency import Claim
-from relay.store.accepting import NewMessage, Together, accept
+from relay.store.accepting import Together, accept
+from relay.store.arriving import NewMessage
 from relay.store.queue import Queue
 from relay.store.store import Store
 from relay.store.writer import Rank

@@ -15,6 +15,7 @@ from relay.errors import Kind, Problem
 from relay.message import Acceptance, Addressee, Ids, Mode, Options, Stream, Submission, Trace
 from relay.routing.committing import Prepared
 from relay.routing.devices import DailyCaps, cap_of
+from relay.routing.echoing import echoed
 from relay.routing.fixups import Fixed
 from relay.routing.large import in_turns
 from relay.routing.limits import LARGE
@@ -23,7 +24,7 @@ from relay.routing.rates import Pacer
 from relay.routing.reporting import reported
 from relay.routing.senders import Credential, Senders
 from relay.routing.slimming import may_have_attachments
-from relay.store.accepting import NewDelivery, NewMessage
+from relay.store.arriving import NewDelivery, NewMessage
 from relay.store.clock import milliseconds, now_ms
 from relay.store.directory.domains import SenderDomain
 from relay.store.directory.tenants import Tenant
@@ -46,6 +47,7 @@ class Preparing:
         self._quota = quota
         self._caps = caps
         self._sealer = store.sealer
+        self._hooks = store.hooks
         self._large = large
         self._bounces = settings.bounces
         self._keep_for = milliseconds(settings.retention.content)
@@ -117,6 +119,7 @@ class Preparing:
             forgets=is_minimal,
             slim_at=slim_at,
         )
+        new = echoed(new, self._hooks, submission.subject or None, pieces[0] if pieces else b"")
         acceptance = Acceptance(
             public_id, fixed.message_id, accepted_at, route.mode, warnings=(*submission.warnings, *warnings_of(route))
         )

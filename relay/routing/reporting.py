@@ -8,7 +8,7 @@ from dataclasses import replace
 from relay.config import Bounces
 from relay.delivery import Report
 from relay.message import Submission
-from relay.store.accepting import NewDelivery
+from relay.store.arriving import NewDelivery
 from relay.store.clock import milliseconds
 from relay.store.fates import asked_for
 

@@ -52,6 +52,7 @@ class Access:
     proxy: str | None = field(default=None, repr=False)
     ca_bundle: str | None = None
     concurrency: int | None = None
+    events_url: str | None = None  # of SQS and SNS; None: AWS's own
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from functools import partial
-from typing import Any, Protocol, Self, TypeAlias
+from typing import Any, Literal, Protocol, Self, TypeAlias
 
 from aiobotocore.credentials import AioCredentials
 
@@ -17,7 +17,7 @@ from relay.ses.direct import Direct
 from relay.ses.egress import Egresses
 from relay.ses.errors import Scope, SesProblem
 from relay.ses.link import Client, Link
-from relay.ses.sessions import Sessions, check_egress, keys, ses_config, ses_regions, sts_config
+from relay.ses.sessions import Sessions, check_egress, events_config, keys, ses_config, ses_regions, sts_config
 from relay.ses.slices import send_in_slices
 from relay.ses.sts import Caller, Lender, caller_of
 from relay.ses.wire import SesAccount
@@ -116,6 +116,14 @@ class Accounts:
     async def base_caller(self) -> Caller:
         """Whom AWS takes the relay itself for: its `principal` belongs into trust policies. Raises SesProblem."""
         return await caller_of(self._sts)
+
+    def beside(self, service: Literal["sqs", "sns"], access: Access) -> Link:
+        """Another service of AWS, in the account's region and with its credentials. Whoever asks for it closes it."""
+        return Link(partial(self._beside_of, service, access), partial(self._forget, access))
+
+    async def _beside_of(self, service: str, access: Access) -> Opening:
+        client, _ = await self._client(service, access.region, access.events_url, access, events_config(access.proxy))
+        return _asking(client)
 
     def _account(self, access: Access) -> SesAccount:
         return SesAccount(

@@ -29,6 +29,7 @@ from relay.ses.errors import Scope, SesProblem
 CONNECT_TIMEOUT = 5  # seconds
 READ_TIMEOUT = 60  # seconds: SES takes its time over 40 MB
 STS_READ_TIMEOUT = 10  # seconds
+EVENTS_READ_TIMEOUT = 35  # seconds: a long poll takes 20 (SES fact 5.3)
 IDLE_CONNECTION = 5  # seconds; a POST on a connection that the server is closing would be ambiguous
 
 
@@ -113,6 +114,10 @@ def ses_config(connections: int, proxy: str | None) -> AioConfig:
 
 def sts_config(proxy: str | None) -> AioConfig:
     return _config(proxy, attempts=3, read_timeout=STS_READ_TIMEOUT, connections=10)
+
+
+def events_config(proxy: str | None) -> AioConfig:
+    return _config(proxy, attempts=3, read_timeout=EVENTS_READ_TIMEOUT, connections=10)
 
 
 def _config(proxy: str | None, *, attempts: int, read_timeout: int, connections: int) -> AioConfig:

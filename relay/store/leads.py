@@ -13,7 +13,7 @@ from relay.errors import Problem
 from relay.message import Address, Addressee, Dsn, Ids, Mode, Options, Stream, new_public_id
 from relay.sealing import Sealer, SealingError
 from relay.store import resting
-from relay.store.accepting import NewDelivery, NewMessage
+from relay.store.arriving import NewDelivery, NewMessage
 from relay.store.fates import Action, Fate, Notice
 from relay.store.schema import contents
 

@@ -28,6 +28,7 @@ from sqlalchemy import (
 from relay.delivery import Delivery, RecipientState, Report, Settlement, State, Tracking
 from relay.errors import Kind
 from relay.message import Mode, Stream
+from relay.store.announcing import announce
 from relay.store.clock import LEASE, clock, milliseconds
 from relay.store.reports import tell
 from relay.store.schema import contents, deliveries, messages, recipients
@@ -256,6 +257,7 @@ def _without_suppressed(db: Connection, loaded: Sequence[Delivery], now: int, dr
                 .where(recipients.c.delivery_id == each.id, recipients.c.address.in_(out))
                 .values(state=RecipientState.SUPPRESSED.value, updated_at=now)
             )
+            announce(db, [each.id], RecipientState.SUPPRESSED)
             if each.reports & Report.FAILURE:
                 told = tell(db, [each.id], [RecipientState.SUPPRESSED], now)
                 dropped.append(Settled(is_stale=False, told=told))

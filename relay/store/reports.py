@@ -20,7 +20,8 @@ from relay.delivery import RecipientState
 from relay.errors import Kind
 from relay.message import Stream
 from relay.sealing import Sealer
-from relay.store.accepting import NewMessage, put_messages
+from relay.store.accepting import put_messages
+from relay.store.arriving import NewMessage
 from relay.store.clock import milliseconds
 from relay.store.fates import WANTED, Action, Fate, Notice, asked_for
 from relay.store.leads import PROTOCOL, Lead, lead_of, message_of, notice_of, opened, sealed_parts, small_contents

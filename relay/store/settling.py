@@ -10,6 +10,7 @@ from sqlalchemy import BigInteger, BindParameter, ColumnElement, Connection, Row
 
 from relay.delivery import FINAL, MOVES, RecipientState, Report, Settlement, State
 from relay.store import duplicates
+from relay.store.announcing import announce
 from relay.store.clock import clock
 from relay.store.reports import Told, tell
 from relay.store.schema import deliveries, messages, recipients
@@ -94,6 +95,9 @@ def settle(db: Connection, items: Sequence[Settlement]) -> Sequence[Settled]:
             written |= _settle_decision(db, item, now, owed)
     finished = {item.delivery_id for item in items if item.delivery_id in written and item.state.is_final}
     told = {each.message_id: each for each in tell(db, owed, ENDS, now, is_tried=True)} if owed else {}
+    announce(db, sorted({each.delivery_id for each in facts if each.delivery_id in written}), RecipientState.SENT)
+    failed = {each.delivery_id for each in items if each.state is State.FAILED and each.delivery_id in written}
+    announce(db, sorted(failed), RecipientState.FAILED)
     destroyed = close_messages(db, [written[delivery] for delivery in finished], now)
     return [_settled(written.get(item.delivery_id), destroyed, told) for item in items]
 
@@ -205,6 +209,7 @@ def fail(db: Connection, ids: Sequence[int], now: int) -> tuple[set[int], tuple[
         return set(), ()
     move_recipients(db, ids, RecipientState.FAILED, now)
     told = tell(db, ids, [RecipientState.FAILED], now)
+    announce(db, ids, RecipientState.FAILED)
     return _close_messages_of(db, ids, now), told
 
 

@@ -19,6 +19,7 @@ from relay.sealing import MasterKey, Sealer
 from relay.store import checking, database, idempotency, suppressions, templates
 from relay.store.directory.installation import establish
 from relay.store.health import is_away
+from relay.store.hooks import Hooks, tell_hooks
 from relay.store.idempotency import HotAnswers
 from relay.store.listing import count_parts, sealed_part
 from relay.store.reports import Reporter, Reporting, report_on
@@ -40,12 +41,14 @@ class Store:
         reading: Engine | None,
         hot: tuple[HotSuppressions, HotAnswers, HotTemplates] | None,
         sealer: Sealer,
+        hooks: Hooks,
     ) -> None:
         self._writer = writer
         self._engine = engine
         self._reading = reading
         self._hot = hot
         self.sealer = sealer
+        self.hooks = hooks  # who is told of events over HTTP; replaced when the directory changed
         self._locks: AsyncConnection | None = None
         self._owned: set[str] = set()
         self._turn = asyncio.Lock()
@@ -209,6 +212,8 @@ async def open_store(url: URL, master: MasterKey, reporting: Reporting | None = 
             writing = database.writing_engine(url)
             with writing.begin() as db:
                 sealer = establish(db, master)
+            hooks = Hooks(sealer)
+            tell_hooks(writing, hooks)
             if reporting is not None:
                 report_on(writing, Reporter(reporting, sealer))
             reading = database.reading_engine(url)
@@ -227,10 +232,12 @@ async def open_store(url: URL, master: MasterKey, reporting: Reporting | None = 
                 raise database.StoreError("the database's schema is older than this Relay: run `relay migrate` first")
             async with engine.begin() as connection:
                 sealer = await connection.run_sync(establish, master)
+            hooks = Hooks(sealer)
+            tell_hooks(engine.sync_engine, hooks)
             if reporting is not None:
                 report_on(engine.sync_engine, Reporter(reporting, sealer))
             writer = TaskWriter(engine)
-        store = Store(writer, engine, reading, hot, sealer)
+        store = Store(writer, engine, reading, hot, sealer, hooks)
         if not store.is_alone:
             store.hold_locks_on(await engine.connect())
             stack.push_async_callback(store.give_up_locks)

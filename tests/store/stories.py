@@ -13,7 +13,8 @@ from relay.delivery import State
 from relay.message import Address, Addressee, Dsn, Ids, Mode, Options, Stream, new_public_id
 from relay.sealing import MasterKey
 from relay.store import database
-from relay.store.accepting import NewDelivery, NewMessage, Together, accept
+from relay.store.accepting import Together, accept
+from relay.store.arriving import NewDelivery, NewMessage
 from relay.store.clock import milliseconds, now_ms
 from relay.store.directory import installation
 from relay.store.reports import Reporting

@@ -12,7 +12,8 @@ from sqlalchemy.engine import URL
 from relay.declared import KeyFields
 from relay.errors import Problem
 from relay.store import usage
-from relay.store.accepting import NewMessage, Together, accept
+from relay.store.accepting import Together, accept
+from relay.store.arriving import NewMessage
 from relay.store.device_usage import KEPT, count, of_day
 from relay.store.directory import keys
 from relay.store.directory.audit import Actor

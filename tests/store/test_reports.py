@@ -18,7 +18,7 @@ from relay.dispatch.reports import compose
 from relay.errors import Kind
 from relay.message import Mode, Stream
 from relay.store import hand, reports, schema, sweeping, usage
-from relay.store.accepting import NewMessage
+from relay.store.arriving import NewMessage
 from relay.store.clock import milliseconds, now_ms
 from relay.store.directory.audit import Actor
 from relay.store.fates import Notice, asked_for

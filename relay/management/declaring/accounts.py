@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from relay.config import Settings
-from relay.declared import AccountChange, AccountFields, Credentials
+from relay.declared import AccountChange, AccountFields, Credentials, FeedbackFields
 from relay.errors import Fault
 from relay.management.declaring.plan import (
     CHANGED,
@@ -80,6 +80,7 @@ def _is(account: SesAccount) -> Shown:
         "egress.ca_bundle": account.ca_bundle,
         "rate": account.rate,
         "concurrency": account.concurrency,
+        "feedback": _feedback(account.feedback),
     }
 
 
@@ -93,7 +94,14 @@ def _said(fields: AccountFields) -> Shown:
         "egress.ca_bundle": None if fields.egress.ca_bundle is None else str(fields.egress.ca_bundle),
         "rate": fields.rate,
         "concurrency": fields.concurrency,
+        "feedback": _feedback(fields.feedback),
     }
+
+
+def _feedback(fields: FeedbackFields) -> str | None:
+    """None: as usual."""
+    said = fields.model_dump(mode="json", exclude_defaults=True)
+    return ", ".join(f"{name} {value}" for name, value in said.items()) or None
 
 
 def _reached(how: Reach | Credentials) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, delete, func, insert, select, update
 
-from relay.declared import AccountChange, AccountFields, Credentials
+from relay.declared import AccountChange, AccountFields, Credentials, FeedbackFields
 from relay.errors import Kind, Problem
 from relay.message import Ids
 from relay.sealing import Sealer
@@ -73,6 +73,7 @@ class SesAccount:
     ca_bundle: str | None
     rate: float
     concurrency: int | None
+    feedback: FeedbackFields
     paused_at: int | None
     paused_by: str | None
     paused_reason: str | None
@@ -118,6 +119,7 @@ def _account(row: Row[Any]) -> SesAccount:
         ca_bundle=row.ca_bundle,
         rate=row.rate,
         concurrency=row.concurrency,
+        feedback=FeedbackFields.model_validate_json(row.feedback),
         paused_at=row.paused_at,
         paused_by=row.paused_by,
         paused_reason=row.paused_reason,
@@ -179,6 +181,7 @@ def add(
             ca_bundle=str(fields.egress.ca_bundle) if fields.egress.ca_bundle else None,
             rate=fields.rate,
             concurrency=fields.concurrency,
+            feedback=fields.feedback.model_dump_json(),
             created_at=now,
             updated_at=now,
             is_declared=actor.is_file,
@@ -201,6 +204,9 @@ def change(db: Connection, sealer: Sealer, actor: Actor, name: str, fields: Acco
             "proxy": fields.egress.proxy,
             "ca_bundle": str(fields.egress.ca_bundle) if fields.egress.ca_bundle else None,
         }
+    if "feedback" in given:
+        said = account.feedback.model_dump(mode="json") | fields.feedback.model_dump(mode="json", exclude_unset=True)
+        values["feedback"] = json.dumps(said)
     if "credentials" in given:
         reach, sealed = _sealed(sealer, name, fields.credentials, account.reach.external_id)
         is_same = reach == account.reach and (
@@ -213,7 +219,11 @@ def change(db: Connection, sealer: Sealer, actor: Actor, name: str, fields: Acco
 
 
 def _update(db: Connection, actor: Actor, account: SesAccount, action: str, values: dict[str, Any]) -> None:
-    before = {"credentials": json.dumps(account.reach.as_json()), "sealed_secret": account.sealed_secret}
+    before = {
+        "credentials": json.dumps(account.reach.as_json()),
+        "sealed_secret": account.sealed_secret,
+        "feedback": json.dumps(account.feedback.model_dump(mode="json")),
+    }
     changed = {
         name: value
         for name, value in values.items()
@@ -282,6 +292,7 @@ def shown(account: SesAccount) -> dict[str, Any]:
         "ca_bundle": account.ca_bundle,
         "rate": account.rate,
         "concurrency": account.concurrency,
+        "feedback": account.feedback.model_dump(mode="json"),
     }
 
 

@@ -13,8 +13,21 @@ from relay.store.schema.directory import (
     templates,
     tenants,
 )
-from relay.store.schema.mail import DELAYS, REPORTS, SLIMS, UNSENT, WAITING, contents, deliveries, messages, recipients
+from relay.store.schema.feedback import FATES, feeds, heard, probes, standing_hours, standings, tallies
+from relay.store.schema.mail import (
+    DELAYS,
+    ECHOES,
+    REPORTS,
+    SLIMS,
+    UNSENT,
+    WAITING,
+    contents,
+    deliveries,
+    messages,
+    recipients,
+)
 from relay.store.schema.records import (
+    UNTOLD,
     blocks,
     device_usage,
     events,
@@ -24,14 +37,19 @@ from relay.store.schema.records import (
     stops,
     usage,
 )
+from relay.store.schema.webhooks import WAITING_POSTS, webhook_attempts, webhook_posts, webhooks
 
 __all__ = [
     "DELAYS",
+    "ECHOES",
+    "FATES",
     "REPORTS",
     "REVISIONS",
     "SLIMS",
     "UNSENT",
+    "UNTOLD",
     "WAITING",
+    "WAITING_POSTS",
     "audit",
     "blocks",
     "contents",
@@ -39,6 +57,8 @@ __all__ = [
     "device_usage",
     "domains",
     "events",
+    "feeds",
+    "heard",
     "idempotency",
     "installation",
     "keys",
@@ -46,16 +66,23 @@ __all__ = [
     "metadata",
     "notices",
     "possible_duplicates",
+    "probes",
     "recipients",
     "ses_accounts",
     "smtp_failures",
+    "standing_hours",
+    "standings",
     "stops",
     "suppressions",
+    "tallies",
     "template_versions",
     "templates",
     "tenants",
     "usage",
+    "webhook_attempts",
+    "webhook_posts",
+    "webhooks",
 ]
 
 # Every revision in store/migrations, oldest first. A database at another one was written by a newer Relay.
-REVISIONS = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")

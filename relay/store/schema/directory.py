@@ -48,6 +48,7 @@ tenants = Table(
     Column("approval_at", BigInteger),
     Column("approval_by", Text),
     Column("application", Text),  # JSON: what the tenant wrote when it asked for approval
+    Column("appeal", Text),  # JSON: what it says against its suspension, and when
     Column("plan", Text),
     Column("tier", Text),
     Column("contact", Text),
@@ -74,6 +75,7 @@ ses_accounts = Table(
     Column("ca_bundle", Text),
     Column("rate", Float, nullable=False),
     Column("concurrency", Integer),
+    Column("feedback", Text, nullable=False),  # JSON of declared.FeedbackFields: how its events come here
     Column("paused_at", BigInteger),
     Column("paused_by", Text),
     Column("paused_reason", Text),

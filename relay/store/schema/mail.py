@@ -28,6 +28,7 @@ WAITING = text("state IN ('sending', 'unknown', 'held')")
 UNSENT = text("state IN ('failed', 'cancelled')")
 REPORTS = text("about IS NOT NULL")
 DELAYS = text("delay_at IS NOT NULL")
+ECHOES = text("echo IS NOT NULL")
 
 messages = Table(
     "messages",
@@ -64,6 +65,8 @@ messages = Table(
     Column("forgets", Boolean, nullable=False, server_default=false()),
     # When the attachments of content that stays are dropped, once nothing is open. NULL: there is nothing to drop.
     Column("slim_at", BigInteger),
+    # What its webhooks are to say of it though it is forgotten: JSON, sealed. NULL: nobody is to be told.
+    Column("echo", LargeBinary),
     Column("about", Id),  # of a bounce: the message that it reports on, which may be gone
     UniqueConstraint("public_id"),
     one_of("mode", Mode),
@@ -79,6 +82,7 @@ messages = Table(
         postgresql_where=text("keep_until IS NOT NULL AND wrapped_key IS NOT NULL"),
     ),
     Index("ix_messages_slim_at", "slim_at", sqlite_where=SLIMS, postgresql_where=SLIMS),
+    Index("ix_messages_echo", "id", sqlite_where=ECHOES, postgresql_where=ECHOES),
     Index("ix_messages_about", "about", sqlite_where=REPORTS, postgresql_where=REPORTS),
 )
 
@@ -163,6 +167,7 @@ recipients = Table(
     # Of DSN (RFC 3461 section 4.1, 4.2): when a bounce is wanted, and the address the sender knows.
     Column("notify", Text),
     Column("orcpt", Text),
+    Column("facts", Integer, nullable=False, server_default=text("0")),  # bits: what it was counted for already
     one_of("state", RecipientState),
     one_of("field", Field),
     Index("ix_recipients_delivery_id", "delivery_id"),

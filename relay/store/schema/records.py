@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, LargeBinary, Table, Text, false, text
 
 from relay.store.schema.base import Id, metadata
+
+OF_MESSAGES = text("message_id IS NOT NULL")
+UNTOLD = text("untold")
 
 # Recipients accepted, by tenant and UTC day. Every process counts in a row of its own, so that none waits for another.
 usage = Table(
@@ -92,8 +95,14 @@ events = Table(
     Column("account", Text),
     Column("domain", Text),
     Column("message_id", Id),
-    Column("data", Text, nullable=False),  # JSON; never content or a secret
+    Column("data", Text, nullable=False),  # JSON; never content, an address or a secret
+    Column("sealed", LargeBinary),  # what SES said and nobody here understood, as it came
+    # A command wrote it beside the server, which has still to tell the webhooks.
+    Column("untold", Boolean, nullable=False, server_default=false()),
     Index("ix_events_account", "account", "id"),
+    Index("ix_events_tenant_id", "tenant_id", "id"),
+    Index("ix_events_untold", "id", sqlite_where=UNTOLD, postgresql_where=UNTOLD),
+    Index("ix_events_message_id", "message_id", "id", sqlite_where=OF_MESSAGES, postgresql_where=OF_MESSAGES),
 )
 
 # Deliveries that SES may have got twice, by the UTC day on which that came to be.
