@@ -17,7 +17,7 @@ class Calls:
     def __init__(self, rate: float) -> None:
         self.count = 0
         self.last_at = 0.0
-        self.account = _answer(
+        self.account = answer(
             {
                 "SendQuota": {"Max24HourSend": -1, "MaxSendRate": rate, "SentLast24Hours": 0},
                 "SendingEnabled": True,
@@ -25,7 +25,7 @@ class Calls:
             }
         )
 
-        self.identity = _answer(
+        self.identity = answer(
             {
                 "VerifiedForSendingStatus": True,
                 "VerificationStatus": "SUCCESS",
@@ -36,13 +36,13 @@ class Calls:
     def sent(self) -> bytes:
         self.count += 1
         self.last_at = time.monotonic()  # the same clock in every process of the machine
-        return _answer({"MessageId": f"{self.count:016x}-bench"})
+        return answer({"MessageId": f"{self.count:016x}-bench"})
 
     def seen(self) -> bytes:
-        return _answer({"count": self.count, "last_at": self.last_at})
+        return answer({"count": self.count, "last_at": self.last_at})
 
 
-def _answer(body: dict[str, object]) -> bytes:
+def answer(body: dict[str, object]) -> bytes:
     octets = json.dumps(body).encode("ascii")
     return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(octets), octets)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from relay import __version__, log
 from relay.certificates import Certificates, self_signed
 from relay.config import Settings, Tls, load
-from relay.core import Core, built, count_usage, http_state, take_over, take_over_key
+from relay.core import Core, built, count_usage, http_state, take_over, take_over_key, tell_limits
 from relay.declared import TlsVersion
 from relay.dispatch.dropping import Dropping
 from relay.errors import Problem, Unusable
@@ -31,10 +31,11 @@ from relay.routing.trust import Trust
 from relay.smtp import descriptors
 from relay.smtp.edge import Edge
 from relay.smtp.listener import Listeners
-from relay.store import blocks, idempotency, retention, smtp_failures
+from relay.store import blocks, forgetting, idempotency, retention, smtp_failures, standings
 from relay.store.directory import installation, keys
 from relay.store.directory.snapshot import read_alone as read_snapshot
 from relay.store.files import state_folder
+from relay.store.webhooks import sweeping
 from relay.store.writer import Rank
 
 RELOAD_EVERY = 1.0  # seconds: how soon what a command or another process changed counts
@@ -44,7 +45,9 @@ SWEEP_EVERY = 3600.0  # seconds: how much longer than promised something may sta
 SWEEPS = (
     smtp_failures.sweep,
     idempotency.sweep,
+    standings.sweep,
     retention.sweep_counts,
+    forgetting.sweep_probes,
 )  # each deletes a slice of what is over, and says how much that was
 ANSWER_WITHIN = timedelta(seconds=5)  # what is in hand when the doors close
 
@@ -92,6 +95,7 @@ class Server:
         if time.monotonic() - self._counted_at > USAGE_EVERY:
             self._counted_at = time.monotonic()
             await count_usage(core.store, core.quota, core.caps)
+            await tell_limits(core)
         core.logins.replace(await core.store.read(blocks.standing))
         if await core.store.read(installation.generation) == self._generation:
             return
@@ -124,6 +128,8 @@ class Server:
         for sweep in SWEEPS:
             while await self._core.store.write(sweep, None, Rank.SWEEP):
                 pass
+        while await self._core.store.write(sweeping.sweep, self._settings.webhooks.keep_for, Rank.SWEEP):
+            pass
         await self._sweep_log()
 
     async def _sweep_log(self) -> None:
@@ -133,6 +139,10 @@ class Server:
             look = replace(look, after=gone.after)
         while await store.write(retention.sweep_events, look.keep_for, Rank.SWEEP):
             pass
+        for walk in forgetting.WALKS:
+            after: int | None = 0
+            while after is not None:
+                after = await store.write(walk, after, Rank.SWEEP)
 
     async def redeclare(self, settings: Settings) -> None:
         """The file was changed: its rows become what it says, all or nothing. Raises Problem."""
@@ -159,6 +169,7 @@ class Server:
             faults["certificate"] = self.certificates.fault
         for trust in self.trusts:
             faults |= trust.faults()
+        faults |= self._core.poller.faults() | self._core.push.faults()
         if store_fault := self._core.store.fault:
             faults["database"] = f"cannot be written, so nothing is taken: {store_fault}"
         if lack := self._core.disk.lack:
@@ -188,6 +199,9 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
         http = _http_server(settings, server, core, certificates)
         server.work = work = [
             asyncio.create_task(core.dispatcher.run(), name="dispatcher"),
+            asyncio.create_task(core.poller.run(), name="feedback"),
+            asyncio.create_task(core.push.run(), name="push"),
+            asyncio.create_task(core.poster.run(), name="webhooks"),
             asyncio.create_task(server.reload_for_ever(), name="reload"),
             asyncio.create_task(edge.watch(), name="smtp"),
             asyncio.create_task(Verification(core.store, core.desk).run(), name="verification"),

@@ -13,6 +13,11 @@ from relay.dispatch.dispatcher import Dispatcher
 from relay.dispatch.reports import compose
 from relay.dns import Resolver
 from relay.errors import Kind, Problem
+from relay.feedback.hearing import Hearing
+from relay.feedback.poller import Poller
+from relay.feedback.push import Push
+from relay.feedback.webhooks.poster import Poster
+from relay.feedback.webhooks.targets import Targets
 from relay.http.state import Readiness, State
 from relay.management import declaring
 from relay.management.desk import Desk
@@ -40,10 +45,13 @@ from relay.store.clock import now_ms
 from relay.store.database import is_sqlite, sqlite_path
 from relay.store.directory.snapshot import Snapshot
 from relay.store.directory.snapshot import read_alone as read_snapshot
+from relay.store.events import tell_left
 from relay.store.files import database_url, master_key
+from relay.store.limits import tell_reached
 from relay.store.reports import Reporting
 from relay.store.rewrapping import wrapped_installation_key
 from relay.store.store import Store, open_store
+from relay.store.writer import Rank
 from relay.values import Endpoint, Network
 
 
@@ -54,6 +62,10 @@ class Core:
     store: Store
     accounts: Accounts
     dispatcher: Dispatcher
+    hearing: Hearing
+    poller: Poller
+    push: Push
+    poster: Poster
     senders: Senders
     logins: Logins
     door: Door
@@ -69,6 +81,8 @@ class Core:
 
 async def take_over(core: Core, snapshot: Snapshot) -> None:
     """Open, change and close SES accounts and lanes as the directory has them."""
+    core.store.hooks.replace(each.hook for each in snapshot.webhooks.values() if each.is_enabled)
+    core.poster.replace(snapshot.webhooks)
     holds = standing.holds(snapshot, core.senders.plans)
     wanted: dict[str, Access] = {}
     for name, account in snapshot.accounts.items():
@@ -78,8 +92,12 @@ async def take_over(core: Core, snapshot: Snapshot) -> None:
             log.trouble("account.unreadable", exc, account=name)
             holds[name][ACCOUNT] = Problem(Kind.SES_CONFIG, f"{exc}: give the account its credentials again")
             wanted[name] = Access(name, account.region, StaticKeys("unreadable", "unreadable"), account.endpoint_url)
+    core.poller.replace(snapshot, wanted)
+    core.push.replace(snapshot, wanted)
     opened = await core.accounts.replace(wanted)
     await core.dispatcher.replace(snapshot, opened, holds)
+    while await core.store.write(tell_left, None, Rank.SWEEP):
+        pass
 
 
 async def take_over_key(store: Store, settings: Settings) -> None:
@@ -98,6 +116,16 @@ async def count_usage(store: Store, quota: Quota, caps: DailyCaps) -> None:
     caps.load(today, now)
 
 
+async def tell_limits(core: Core) -> None:
+    """Tell whose month is used up, once."""
+    known = core.senders.snapshot.tenants.values()
+    caps = {each.id: standing.plan_of(each, core.senders.plans).monthly for each in known}
+    found = core.quota.reached(caps, now_ms())
+    for each in found:
+        await core.store.write(tell_reached, each, Rank.SWEEP)
+    core.quota.told(found)
+
+
 @asynccontextmanager
 async def built(settings: Settings) -> AsyncIterator[Core]:
     """The core over its opened database, with the directory in memory, and nothing running yet.
@@ -109,7 +137,7 @@ async def built(settings: Settings) -> AsyncIterator[Core]:
     metrics.message_memory.set_function(lambda: memory.used)
     url = database_url(settings)
     async with (
-        open_store(url, master_key(settings), reporting(settings)) as store,
+        open_store(url, master_key(settings), reporting(settings), policy=settings.standing.policy) as store,
         Accounts(base_of(settings.aws)) as accounts,
         _resolver(settings) as resolver,
     ):
@@ -120,24 +148,34 @@ async def built(settings: Settings) -> AsyncIterator[Core]:
         quota, caps = Quota(), DailyCaps()
         await count_usage(store, quota, caps)
         dispatcher = Dispatcher(settings, store, metrics)
+        hearing = Hearing(store, dispatcher, metrics)
+        only_2 = settings.feedback.only_signature_2
+        push = Push(store, accounts, hearing, dispatcher.feedback, only_signature_2=only_2)
         disk = Disk(sqlite_path(url).parent if is_sqlite(url) else None, settings.limits.max_message_size)
         recipients = Recipients(store, MxCheck(resolver, settings.mx.policy, settings.mx.on_trouble))
-        yield Core(
-            store=store,
-            accounts=accounts,
-            dispatcher=dispatcher,
-            senders=senders,
-            logins=logins,
-            door=Door(senders, logins),
-            quota=quota,
-            caps=caps,
-            disk=disk,
-            failures=FailureLog(metrics),
-            intake=Intake(settings, senders, recipients, quota, caps, disk, store, dispatcher, metrics),
-            desk=Desk(store, accounts, resolver),
-            memory=memory,
-            metrics=metrics,
-        )
+        try:
+            yield Core(
+                store=store,
+                accounts=accounts,
+                dispatcher=dispatcher,
+                hearing=hearing,
+                poller=Poller(store, accounts, dispatcher, hearing, metrics),
+                push=push,
+                poster=Poster(store, settings.webhooks, metrics),
+                senders=senders,
+                logins=logins,
+                door=Door(senders, logins),
+                quota=quota,
+                caps=caps,
+                disk=disk,
+                failures=FailureLog(metrics),
+                intake=Intake(settings, senders, recipients, quota, caps, disk, store, dispatcher, metrics),
+                desk=Desk(store, accounts, resolver),
+                memory=memory,
+                metrics=metrics,
+            )
+        finally:
+            await push.close()
 
 
 def reporting(settings: Settings) -> Reporting | None:
@@ -195,6 +233,8 @@ def http_state(settings: Settings, core: Core, readiness: Callable[[], Readiness
         metrics_for=http.metrics,
         requests_per_minute={"native": http.requests_per_minute, **http.dialect_requests_per_minute.model_dump()},
         management_requests_per_minute=http.management_requests_per_minute,
+        targets=Targets(settings.webhooks),
+        push=core.push,
         public_url=http.public_url or "",
         trusted_proxies=http.trusted_proxies,
         cors_origins=http.cors_origins,

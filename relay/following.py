@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
-from typing import Annotated, Literal
+from fractions import Fraction
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from relay.judging import PRESETS, Enforce, Policy
 from relay.values import Network, Section, Span, Yes
+
+Rate = Annotated[float, Field(gt=0, le=1)]
+Part = Annotated[float, Field(gt=0, le=1)]
 
 
 class Feedback(Section):
@@ -22,10 +28,31 @@ class Feedback(Section):
 
 
 class Standing(Section):
-    """When a tenant is warned, slowed down and suspended for what becomes of its mail. What is not said is as in the
-    preset."""
+    """When a tenant is warned, slowed down and suspended for what becomes of its mail. What is None is as in the
+    preset.
+
+    `warn_at`, `slow_at`: parts of the rates at which a tenant is suspended. `slow_to`: the part of a lane that is left
+    to one who is slowed down.
+    """
 
     preset: Literal["sendfleet", "sendex"] = "sendfleet"
+    window: Annotated[Span, Field(ge=timedelta(hours=1), le=timedelta(days=90))] | None = None
+    min_sends: Annotated[int, Field(ge=1)] | None = None
+    bounce_rate: Rate | None = None
+    complaint_rate: Rate | None = None
+    min_complaints: Annotated[int, Field(ge=1)] | None = None
+    warn_at: Part = 0.5
+    slow_at: Part = 0.75
+    slow_to: Annotated[float, Field(ge=0.001, le=1)] = 0.1
+    enforce: Enforce = Enforce.SUSPEND
+
+    @property
+    def policy(self) -> Policy:
+        said = self.model_dump(exclude={"preset"}, exclude_none=True)
+        exact: dict[str, Any] = {
+            name: Fraction(str(value)) if isinstance(value, float) else value for name, value in said.items()
+        }
+        return replace(PRESETS[self.preset], **exact)
 
 
 class Webhooks(Section):

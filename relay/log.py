@@ -131,6 +131,12 @@ def event(word: str, /, **fields: Value) -> None:
         _logger.handle(_logger.makeRecord("relay", logging.INFO, "", 0, word, (), None, extra={"fields": fields}))
 
 
+def detail(word: str, /, **fields: Value) -> None:
+    """Something that happened as it should, and happens too often to be told unasked."""
+    if _logger.isEnabledFor(logging.DEBUG):
+        _logger.debug(word, extra={"fields": fields})
+
+
 def trouble(word: str, /, exception: BaseException | None = None, **fields: Value) -> None:
     """Something an operator should see."""
     if exception is not None:

@@ -30,6 +30,26 @@ class Metrics:
             "relay_possible_duplicates_today", "The same, of this UTC day", ["account"], registry=made
         )
         self.reports = Counter("relay_reports", "Reports to senders over SMTP", ["action", "outcome"], registry=made)
+        self.events = Counter("relay_events", "Events of SES", ["account", "type", "outcome"], registry=made)
+        self.sns_posts = Counter("relay_sns_posts", "Posts of SNS", ["outcome"], registry=made)
+        self.feedback_events = Counter(
+            "relay_feedback_events", "Messages of event queues", ["account", "verdict"], registry=made
+        )
+        self.feedback_waiting = Gauge(
+            "relay_feedback_waiting", "Events in the account's queue", ["account"], registry=made
+        )
+        self.feedback_dead = Gauge(
+            "relay_feedback_dead", "Events in the queue of those that nobody could read", ["account"], registry=made
+        )
+        self.feedback_age = Gauge(
+            "relay_feedback_age_seconds",
+            "How long the oldest of the events that came last had waited in the queue",
+            ["account"],
+            registry=made,
+        )
+        self.feedback_silent = Gauge(
+            "relay_feedback_silent", "1 while the account's events are missed", ["account"], registry=made
+        )
         self.queue_depth = Gauge("relay_queue_deliveries", "Open deliveries", ["account", "state"], registry=made)
         self.queue_age = Gauge(
             "relay_queue_oldest_due_seconds", "How long the oldest due delivery waits", ["account"], registry=made
@@ -55,6 +75,8 @@ class Metrics:
             "relay_database_free_bytes", "What of a SQLite database holds nothing", registry=made
         )
         self.wal_bytes = Gauge("relay_wal_bytes", "Size of SQLite's write-ahead log", registry=made)
+        self.webhook_posts = Counter("relay_webhook_posts", "Posts of events to webhooks", ["outcome"], registry=made)
+        self.webhook_waiting = Gauge("relay_webhook_waiting", "Events that wait to be posted", registry=made)
         self.loop_lag = Histogram(
             "relay_event_loop_lag_seconds", "How late the event loop ran a timer", buckets=LATENCIES, registry=made
         )

@@ -115,6 +115,24 @@ def _public_url(value: Any) -> str:
     return str(value).removesuffix("/")
 
 
+# Of a URL that is posted to: no user, no fragment, and nothing that two programs could read in two ways.
+_WEB_URL = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?"
+    r"(?P<path>/[A-Za-z0-9/._~!$&'()*+,;=:@%-]*)?(?P<query>\?[A-Za-z0-9/._~!$&'()*+,;=:@%?-]*)?"
+)
+
+
+def _web_url(value: Any) -> str:
+    found = _WEB_URL.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise ValueError(
+            "write it as https://HOST/PATH in ASCII, with a port and a query where there are any, without user or #"
+        )
+    if found["port"] is not None and not 0 < int(found["port"]) <= 65535:
+        raise ValueError("the port is not one")
+    return str(value)
+
+
 def _nameserver(value: str) -> str:
     nameserver(value)
     return value
@@ -186,6 +204,7 @@ Address = Annotated[Endpoint, BeforeValidator(_endpoint)]
 Nameserver = Annotated[str, AfterValidator(_nameserver)]
 Origin = Annotated[str, BeforeValidator(_origin)]
 PublicUrl = Annotated[str, BeforeValidator(_public_url)]
+WebUrl = Annotated[str, BeforeValidator(_web_url), Field(max_length=2000)]
 Email = Annotated[str, BeforeValidator(_mailbox), WithJsonSchema({"type": "string", "format": "email"})]
 Line = Annotated[str, Field(max_length=998), AfterValidator(_one_line)]  # RFC 5322 section 2.1.1
 Paragraph = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_one_line)]

@@ -34,6 +34,7 @@ ses_accounts:
     endpoint_url: http://127.0.0.1:{ses}
     credentials: {{access_key_id: bench, secret_access_key: bench}}
     rate: {rate}
+    feedback: {{via: none}}
 domains:
   {domain}: {{mode: {mode}, account: main}}
 mx: {{policy: off}}

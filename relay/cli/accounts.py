@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -27,7 +27,7 @@ from relay.cli.options import (
     slug,
 )
 from relay.cli.policies import paste
-from relay.declared import AccountChange, AccountFields
+from relay.declared import AccountChange, AccountFields, Via
 from relay.errors import Kind, Problem
 from relay.settings import Settings
 from relay.store import stops
@@ -35,9 +35,6 @@ from relay.store.beside import with_database
 from relay.store.directory import accounts, tenants
 from relay.store.directory.accounts import SesAccount, Sort
 from relay.store.stops import Stopped
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer(help="SES accounts: the ways out, each one AWS account in one region.", no_args_is_help=True)
 
@@ -52,6 +49,8 @@ Proxy = Annotated[str | None, typer.Option(help="The HTTP proxy on the way to AW
 CaBundle = Annotated[Path | None, typer.Option(help="A PEM file with the authorities to trust instead.")]
 Rate = Annotated[float | None, typer.Option(help="Recipients a second, until SES says its own. Default: 1.")]
 Concurrency = Annotated[int | None, typer.Option(help="Calls in flight at once, at most. Default: 200.")]
+EventsVia = Annotated[Via | None, typer.Option("--via", help="How its events come here. Default: sqs.")]
+Queue = Annotated[str | None, typer.Option(help="The SQS queue of its events. Default: relay-events.")]
 OPTIONS = {"credentials": "--profile, --access-key-id, --role-arn", "credentials.secret_access_key": "the secret"}
 
 
@@ -80,6 +79,7 @@ def list_accounts(
                 "credentials": each.reach.sort.value,
                 "status": _status(each),
                 "rate": each.rate,
+                "events": each.feedback.via.value,
                 "created_at": moment(each.created_at),
             }
             for each in found
@@ -110,6 +110,7 @@ def show_account(name: AccountName, as_json: AsJson = False, config: ConfigFile 
         "ca_bundle": account.ca_bundle,
         "rate": account.rate,
         "concurrency": account.concurrency,
+        "feedback": account.feedback.model_dump(mode="json"),
         "declared_in_file": account.is_declared,
         "created_at": moment(account.created_at),
         "updated_at": moment(account.updated_at),
@@ -164,6 +165,8 @@ def add(
     ca_bundle: CaBundle = None,
     rate: Rate = None,
     concurrency: Concurrency = None,
+    via: EventsVia = None,
+    queue: Queue = None,
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
     """Register an SES account. Without credentials, those of AWS's default chain are used."""
@@ -171,12 +174,16 @@ def add(
     given = said(region=region, tenant=tenant, endpoint_url=endpoint_url, rate=rate, concurrency=concurrency)
     given |= said(egress=said(proxy=proxy, ca_bundle=_absolute(ca_bundle)) or None)
     given |= said(credentials=_credentials(profile, access_key_id, secret_file, role_arn) or None)
+    given |= said(feedback=said(via=via, queue=queue) or None)
     fields = parsed(AccountFields, given, OPTIONS)
     account = with_database(settings, lambda db, sealer: accounts.add(db, sealer, actor(), new, fields))
     typer.echo(f"the SES account {account.name} is registered")
     if account.reach.sort is Sort.ROLE:
         paste(account, at_desk(settings, lambda desk: desk.policies(account)))
-    typer.echo(f"next: `relay account test {account.name}` proves it, then `relay domain add DOMAIN --mode ...`")
+    typer.echo(
+        f"next: `relay account test {account.name}` proves it, then `relay domain add DOMAIN --mode ...`, and "
+        f"`relay account setup {account.name}`, so that you hear what becomes of its mail"
+    )
 
 
 @app.command("set")
@@ -192,6 +199,8 @@ def change(
     ca_bundle: CaBundle = None,
     rate: Rate = None,
     concurrency: Concurrency = None,
+    via: EventsVia = None,
+    queue: Queue = None,
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
     """Change what is named of an SES account; '' takes a value back. Its region and its owner stay."""
@@ -201,6 +210,7 @@ def change(
     if proxy is not None or ca_bundle is not None:
         egress = said(proxy=account.proxy, ca_bundle=account.ca_bundle)  # both are written together
         given["egress"] = egress | said(proxy=proxy, ca_bundle=_absolute(ca_bundle))
+    given |= said(feedback=said(via=via, queue=queue) or None)
     credentials = _credentials(profile, access_key_id, secret_file, role_arn)
     if default_chain and credentials:
         raise Problem(Kind.BAD_REQUEST, "--default-chain: give it alone, or other credentials instead")

@@ -1,4 +1,4 @@
-"""`relay account test`, `usage` and `policies`: what AWS says of an SES account, and what it wants from its owner."""
+"""`relay account test`, `usage`, `policies` and `setup`: what AWS says of an account, and wants from its owner."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 
 import typer
 
+from relay.cli.account_setup import setup
 from relay.cli.accounts import AccountName, find
 from relay.cli.desk import at_desk
 from relay.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, settings_of, show_one
@@ -70,3 +71,4 @@ def register(app: typer.Typer) -> None:
     app.command("test")(prove)
     app.command()(usage)
     app.command()(policies)
+    app.command()(setup)

@@ -58,9 +58,14 @@ domains:
   shared.example:
     mode: shared
     account: operator
+    configuration_set: relay
   byoc.example:
     mode: byoc
     account: customer
+    configuration_set: relay
+
+# Webhooks may be tried with a receiver on this machine.
+webhooks: {allow_networks: [127.0.0.0/8], allow_plain: true}
 
 # The demo works without a network, so it asks no DNS: neither what its domains publish, nor who takes mail.
 dns: {nameservers: []}

@@ -87,6 +87,7 @@ def _say(done: Erased, settings: Settings, *, is_done: bool) -> None:
         "sessions": f"failed SMTP sessions, {did}",
         "answers": f"answers under idempotency keys, {did}",
         "records": f"records of the audit and of events, {'blotted out' if is_done else 'to blot out'}",
+        "told": f"things that webhooks are told or answered, {'blotted out' if is_done else 'to blot out'}",
         "suppressions": f"entries of suppression lists, {did}",
     }
     values = asdict(done)

@@ -18,6 +18,7 @@ from relay.cli import (
     doctor,
     domains,
     erase,
+    events,
     keys,
     master_key,
     queue,
@@ -25,9 +26,11 @@ from relay.cli import (
     sending,
     smtp,
     standing,
+    stats,
     suppressions,
     tenants,
     verifying,
+    webhooks,
 )
 from relay.errors import Problem, Unusable
 
@@ -60,6 +63,8 @@ sending.register(app)
 audit.register(app)
 doctor.register(app)
 erase.register(app)
+events.register(app)
+stats.register(app)
 standing.register(tenants.app)
 aws.register(accounts.app)
 verifying.register(domains.app)
@@ -70,6 +75,7 @@ app.add_typer(keys.app, name="key")
 app.add_typer(master_key.app, name="master-key")
 app.add_typer(queue.app, name="queue")
 app.add_typer(suppressions.app, name="suppression")
+app.add_typer(webhooks.app, name="webhook")
 app.add_typer(blocks.app, name="block")
 app.add_typer(smtp.app, name="smtp")
 

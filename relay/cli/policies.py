@@ -23,7 +23,9 @@ def paste(account: SesAccount, found: Policies) -> None:
         else:
             _paste_one(f"the trust policy of {account.reach.role_arn}", found.trust)
     _paste_one("the permission policy that sending needs", found.send)
-    _paste_one("another, so that Relay can register domains and see them verified", found.setup)
+    _paste_one("another, so that Relay can register domains, see them verified, and set up events", found.setup)
+    if found.events is not None:
+        _paste_one("another, so that events come here", found.events)
     _paste_one("another, only to mirror the account's suppression list", found.suppression)
 
 

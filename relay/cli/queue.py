@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Annotated
 
 import typer
 
-from relay.cli.forecast import forecast
 from relay.cli.lots import move_lot, require_one
+from relay.cli.message import show_whole
 from relay.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, OfTenant, actor, moment, settings_of, show
 from relay.cli.privacy import show_privacy
 from relay.delivery import State
 from relay.errors import Kind, Problem, printable
 from relay.message import Address, canonical_domain, public_id_of
 from relay.routing.options import AHEAD
-from relay.routing.standing import hold_of
-from relay.settings import Settings
-from relay.store import duplicates, hand, importing, listing, lots, searching, stops
+from relay.store import duplicates, hand, importing, lots, searching
 from relay.store.beside import with_database
 from relay.store.clock import milliseconds, now_ms
-from relay.store.directory import snapshot, tenants
-from relay.store.directory.snapshot import Snapshot
+from relay.store.directory import tenants
 from relay.store.hand import ByHand, Verb
-from relay.store.listing import MessageView
 from relay.store.searching import Wanted
 from relay.store.usage import date_of, day_of
 
@@ -96,105 +91,13 @@ def show_message(
     as_json: AsJson = False,
     config: ConfigFile = DEFAULT_CONFIG,
 ) -> None:
-    """Show one message: its deliveries, its recipients, and every change that was made to it."""
+    """Show one message: its deliveries, its recipients, what happened to them, and every change that was made to it."""
     settings = settings_of(config)
     native = _native(public_id)
     if privacy:
         show_privacy(settings, native, as_json=as_json)
         return
-    found, directory = with_database(settings, lambda db, _: (listing.message(db, native), snapshot.read(db)))
-    if found is None:
-        raise Problem(Kind.NOT_FOUND, f"there is no message {native}")
-    # No row has moved: the lane skips it, for as long as the directory says so.
-    held = _held(settings, directory, found) if found.state == State.QUEUED.value else None
-    ahead, expected = forecast(settings, directory, found) if held is None else (None, None)
-    summary = {
-        "id": found.public_id,
-        "state": found.state if held is None else State.HELD.value,
-        "held_because": _why(found, held),
-        "deliveries_ahead": ahead,
-        "estimated_send_at": moment(expected),
-        "domain": found.domain,
-        "mode": found.mode,
-        "stream": found.stream,
-        "protocol": found.protocol,
-        "message_id": found.rfc_message_id,
-        "size": found.size,
-        "accepted_at": moment(found.accepted_at),
-        "scheduled_at": moment(found.scheduled_at),
-        "tag": found.tag,
-        "metadata": found.metadata,
-        "track_opens": found.track_opens,
-        "track_clicks": found.track_clicks,
-        "dsn_ret": found.ret,
-        "dsn_envid": found.envid,
-        "content_destroyed_at": moment(found.destroyed_at),
-        "changes": list(found.ledger),
-    }
-    deliveries = [
-        {
-            "delivery": each.id,
-            "state": each.state,
-            "attempts": each.attempts,
-            "failures": each.failures,
-            "possible_duplicates": each.possible_duplicates,
-            "account": each.account,
-            "due_at": moment(each.due_at),
-            "finished_at": moment(each.finished_at),
-            "reason": each.kind,
-            "detail": each.detail,
-            "ses_message_id": each.ses_message_id,
-        }
-        for each in found.deliveries
-    ]
-    people = [
-        {
-            "recipient": person.address or "(forgotten)",
-            "state": person.state,
-            "updated_at": moment(person.updated_at),
-            "dsn_notify": person.notify,
-            "dsn_orcpt": person.orcpt,
-        }
-        for each in found.deliveries
-        for person in each.recipients
-    ]
-    if as_json:
-        typer.echo(json.dumps({**summary, "deliveries": deliveries, "recipients": people}, indent=2))
-        return
-    for name, value in summary.items():
-        if shown := _shown(value):
-            typer.echo(f"{name:>20}  {shown}")
-    for each in deliveries:
-        show([{"of delivery": name, "value": value} for name, value in each.items()], as_json=False, nothing="")
-    show(people, as_json=False, nothing="")
-
-
-def _held(settings: Settings, directory: Snapshot, found: MessageView) -> str | None:
-    """What the directory keeps the mail of its domain for, or SES does."""
-    problem = hold_of(directory, settings.plans, found.domain)
-    if problem is not None:
-        return problem.detail
-    account = directory.domains[found.domain].account
-    stop = with_database(settings, lambda db, _: stops.of_domain(db, account, found.domain))
-    return None if stop is None else stop.detail
-
-
-def _why(found: MessageView, of_domain: str | None) -> str | None:
-    """What holds a message: someone's hand, or what its domain's mail is held for."""
-    return of_domain if found.held_because is None else found.held_because["detail"]
-
-
-def _shown(value: object) -> str:
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "yes" if value else "no"
-        case list():
-            return "; ".join(value)
-        case dict():
-            return json.dumps(value) if value else ""  # a sender's words: what is not ASCII must not reach a terminal
-    return str(value)
+    show_whole(settings, native, as_json=as_json)
 
 
 def _native(text: str) -> str:

@@ -70,7 +70,7 @@ def sandbox(
         str | None, typer.Option(help="NAME: the account of callers with temporary credentials (AWS STS).")
     ] = None,
 ) -> None:
-    """Run a stand-in for SES and SQS, with a page at / that shows what was sent."""
+    """Run a stand-in for SES, SNS and SQS, with a page at / that shows what was sent."""
     from relay.sandbox.lookups import read_nameserver
     from relay.sandbox.server import serve as serve_sandbox
 

@@ -1,4 +1,4 @@
-"""`relay tenant suspend`, `resume`, `approve`, `decline` and `request-approval`: whether a tenant may send."""
+"""`relay tenant suspend`, `resume`, `appeal`, `approve`, `decline`, `request-approval`: whether a tenant may send."""
 
 from __future__ import annotations
 
@@ -31,11 +31,22 @@ def suspend(
 
 
 def resume(name: TenantName, note: Note = "", config: ConfigFile = DEFAULT_CONFIG) -> None:
-    """End a suspension. Mail that was held goes out."""
+    """End a suspension. Mail that was held goes out, and what counts against the tenant counts from now on."""
     settings = settings_of(config)
     tenant = with_database(settings, lambda db, _: tenants.resume(db, actor(), name, line(note, "--note")))
     typer.echo(f"{name} may send again, and what was held goes out")
     typer.echo(_told(tenant, settings))
+
+
+def appeal(
+    name: TenantName,
+    note: Annotated[str, typer.Option(help="What is to be said against the suspension.")],
+    config: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Appeal, for a tenant, against its suspension: whoever runs Relay is told."""
+    with_database(settings_of(config), lambda db, _: tenants.appeal(db, actor(), name, line(note, "--note")))
+    typer.echo(f"{name} has appealed; `relay tenant list` and `relay tenant show {name}` show it")
+    typer.echo(f"next: `relay tenant resume {name}`, when it may send again")
 
 
 def approve(name: TenantName, note: Note = "", config: ConfigFile = DEFAULT_CONFIG) -> None:
@@ -89,6 +100,6 @@ def _told(tenant: Tenant, settings: Settings) -> str:
 
 def register(app: typer.Typer) -> None:
     """Add these commands to those of tenants."""
-    for command in (suspend, resume, approve, decline):
+    for command in (suspend, resume, appeal, approve, decline):
         app.command()(command)
     app.command("request-approval")(request_approval)

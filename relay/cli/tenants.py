@@ -21,12 +21,14 @@ from relay.cli.options import (
     slug,
 )
 from relay.declared import Approval, ByocLog, MxPolicy, TenantFields, TenantStatus
+from relay.routing import standing
 from relay.routing.standing import DEFAULT_PLAN, plan_of, planned
 from relay.store import usage as counted
 from relay.store.beside import with_database
 from relay.store.clock import now_ms
 from relay.store.directory import tenants
 from relay.store.directory.tenants import Tenant
+from relay.store.windows import look
 
 app = typer.Typer(help="Tenants: customers, teams or groups of applications, each with its own.", no_args_is_help=True)
 
@@ -77,6 +79,7 @@ def list_tenants(
             {
                 "name": each.name,
                 "status": _status(each),
+                "appealed_at": moment(each.appeal["appealed_at"]) if each.appeal is not None else None,
                 "approval": each.approval.value,
                 "plan": each.plan,
                 "tier": each.tier,
@@ -93,7 +96,12 @@ def list_tenants(
 @app.command("show")
 def show_tenant(name: TenantName, as_json: AsJson = False, config: ConfigFile = DEFAULT_CONFIG) -> None:
     """Show a tenant: its standing, its approval, its plan and what it wants otherwise."""
-    tenant = with_database(settings_of(config), lambda db, _: tenants.find(db, name))
+    settings = settings_of(config)
+    policy = settings.standing.policy
+    tenant, seen = with_database(
+        settings, lambda db, _: (found := tenants.find(db, name), look(db, [found.id], policy.window)[found.id])
+    )
+    stands = standing.shown(policy, seen)
     show_one(
         {
             "name": tenant.name,
@@ -106,6 +114,8 @@ def show_tenant(name: TenantName, as_json: AsJson = False, config: ConfigFile = 
             "approval_at": moment(tenant.approval_at),
             "approval_by": tenant.approval_by,
             "application": _application(tenant),
+            "appeal": _appeal(tenant),
+            **({"standing": stands} if as_json else {f"standing, {name}": each for name, each in stands.items()}),
             "plan": tenant.plan,
             "tier": tenant.tier,
             "contact": tenant.contact,
@@ -126,6 +136,12 @@ def _application(tenant: Tenant) -> dict[str, Any] | None:
     if tenant.application is None:
         return None
     return {**tenant.application, "requested_at": moment(tenant.application.get("requested_at"))}
+
+
+def _appeal(tenant: Tenant) -> dict[str, Any] | None:
+    if tenant.appeal is None:
+        return None
+    return {**tenant.appeal, "appealed_at": moment(tenant.appeal["appealed_at"])}
 
 
 # -- changing --------------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ class Allowance:
 
     reserve: float
     daily: float | None = None  # None: unlimited, or not known
+    sent_at: float | None = None  # when SES last had, or may have had, mail of this process
     _said: float = 0.0  # by SES, when it was asked last
     _since: int = 0  # recipients begun since then
     _open: int = 0  # recipients of calls under way
@@ -47,6 +48,7 @@ class Allowance:
         if not is_sent:
             self._since = max(0, self._since - recipients)
             return
+        self.sent_at = now
         self._forget(now)
         minute = int(now // 60)
         if self._minutes and self._minutes[-1][0] == minute:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -16,18 +16,19 @@ from relay.dispatch.lane import Lane, Reservation
 from relay.dispatch.quota import QuotaWatch
 from relay.dispatch.reports import announce
 from relay.dispatch.sweeps import Sweeps
-from relay.dispatch.unknown import Fact, Feedback
+from relay.dispatch.unknown import Feedback
 from relay.errors import Kind, Problem
 from relay.message import Stream
 from relay.metrics import Metrics
+from relay.routing.standing import slowed
 from relay.ses.access import CONCURRENCY
 from relay.ses.wire import SesAccount
 from relay.store import duplicates, listing, stops
 from relay.store.clock import milliseconds, now_ms
 from relay.store.directory.domains import SenderDomain
 from relay.store.directory.snapshot import Snapshot
+from relay.store.hearing import Learnt
 from relay.store.queue import Queue, load
-from relay.store.settling import Settled, settle
 from relay.store.store import Store
 from relay.store.usage import day_of
 from relay.store.writer import Rank
@@ -46,6 +47,7 @@ class Dispatcher:
         self._policy = RetryPolicy(max_age=settings.delivery.max_age, on_unknown=settings.delivery.on_unknown)
         self._domains: Mapping[str, SenderDomain] = {}
         self._reserve = settings.delivery.quota_reserve
+        self._slow_to = settings.standing.slow_to
         self.lanes: dict[str, Lane] = {}
         self.quotas: dict[str, QuotaWatch] = {}  # of each lane
         self._is_closing = False
@@ -55,7 +57,9 @@ class Dispatcher:
         self.feedback = Feedback(settings.delivery.unknown_window)
         self._doubts = Doubts(metrics)
         self._learnt: list[int] = []  # messages whose content is gone since SES was heard to have them
-        self._sweeps = Sweeps(store, self._policy, metrics, self.note, self._take_destroyed, self._silent)
+        self._sweeps = Sweeps(
+            store, self._policy, metrics, self.note, self._take_destroyed, self._silent, self.feedback
+        )
 
     # -- what the core asks ------------------------------------------------------------------------------------------
 
@@ -86,28 +90,27 @@ class Dispatcher:
         lane = self.lane_of(domain)
         return None if lane is None else lane.outlook.held(domain, stream)
 
-    async def learn(self, fact: Fact) -> bool:
-        """SES says that it took an attempt. Whether that was news: what is final stays as it is. Raises Problem."""
-        settled: Settled = await self._store.write(settle, fact.settlement, Rank.SETTLE)
-        if settled.is_stale:
-            return False
-        if settled.destroyed is not None:
-            self._learnt.append(settled.destroyed)
-        announce(settled.told, self._metrics, self.note)
-        self._metrics.deliveries.labels(fact.account, State.SENT.value).inc()
-        [delivery] = await self._store.read(lambda db: load(db, [fact.delivery_id]))
-        log.event(
-            "delivery.sent",
-            id=delivery.public_id,
-            delivery=delivery.id,
-            attempt=fact.attempt,
-            account=fact.account,
-            domain=delivery.domain,
-            possible_duplicates=delivery.possible_duplicates,
-            ses_message_id=fact.ses_message_id,
-            learnt=True,
-        )
-        return True
+    async def learnt(self, found: Sequence[Learnt]) -> None:
+        """Events of SES told that it took attempts; what that settled is written. Raises Problem."""
+        for each in found:
+            if each.settled.destroyed is not None:
+                self._learnt.append(each.settled.destroyed)
+            announce(each.settled.told, self._metrics, self.note)
+            self._metrics.deliveries.labels(each.fact.account, State.SENT.value).inc()
+        facts = {each.fact.delivery_id: each.fact for each in found}
+        for delivery in await self._store.read(lambda db: load(db, sorted(facts))):
+            fact = facts[delivery.id]
+            log.event(
+                "delivery.sent",
+                id=delivery.public_id,
+                delivery=delivery.id,
+                attempt=fact.seen_attempt,
+                account=fact.account,
+                domain=delivery.domain,
+                possible_duplicates=delivery.possible_duplicates,
+                ses_message_id=fact.ses_message_id,
+                learnt=True,
+            )
 
     def _window(self, account: str) -> timedelta:
         return self.feedback.window(account, time.monotonic())
@@ -139,6 +142,7 @@ class Dispatcher:
                     rate=rate,
                     concurrency=at_once,
                     reserve=self._reserve,
+                    slow_to=self._slow_to,
                     waits=self.note,
                     window=partial(self._window, name),
                 )
@@ -146,7 +150,8 @@ class Dispatcher:
                     lane.close()
                 self.lanes[name], self.quotas[name] = lane, QuotaWatch(lane)
                 fresh.append(lane)
-            self.lanes[name].replace(account, theirs[name], holds[name], rate=rate, concurrency=at_once)
+            slow = slowed(snapshot, theirs[name])
+            self.lanes[name].replace(account, theirs[name], holds[name], slowed=slow, rate=rate, concurrency=at_once)
         for name in self.lanes.keys() - accounts.keys():
             self._end(name)
         for lane in fresh:

@@ -18,6 +18,7 @@ from relay.dispatch.outlook import LOOK_AGAIN, Outlook
 from relay.dispatch.pacing import Pace
 from relay.dispatch.probing import moments, probes
 from relay.dispatch.slots import Slots
+from relay.dispatch.slowing import Slowing
 from relay.dispatch.stops import Stops
 from relay.dispatch.turns import Room, Share, Turns
 from relay.errors import Kind, Problem
@@ -70,12 +71,14 @@ class Lane:
         rate: float,
         concurrency: int,
         reserve: float,
+        slow_to: float,
         waits: Callable[[Queue, int], None],
         window: Callable[[], timedelta],
     ) -> None:
         """`waits` is told when something is to be looked at again: its domain may have another lane by then.
 
         `concurrency`: calls at once, at most. `reserve`: the part of the daily quota for transactional mail only.
+        `slow_to`: the part of the rate for a tenant that is slowed down.
         `window`: how long an outcome that is not known may still be learnt.
         """
         self.name = account.name
@@ -84,7 +87,8 @@ class Lane:
         self.slots = Slots(concurrency)
         self.turns = Turns()
         self.stops = Stops()
-        self.outlook = Outlook(self.turns, self.pace, self.slots, self.allowance, self.stops)
+        self.slowing = Slowing(slow_to)
+        self.outlook = Outlook(self.turns, self.pace, self.slots, self.allowance, self.stops, self.slowing)
         self.trouble = asyncio.Event()  # GetAccount may know more of it
         self.is_owned = False  # whether this process is the one that takes work for the account
         self.attempts = Attempts(account, store, {}, policy, metrics, self.pace, self.stops, window, waits)
@@ -111,10 +115,14 @@ class Lane:
         domains: Mapping[str, SenderDomain],
         holds: Mapping[str, Problem],
         *,
+        slowed: Mapping[str, int],
         rate: float,
         concurrency: int,
     ) -> None:
-        """Take over what the directory says now. Calls under way end as they began."""
+        """Take over what the directory says now. Calls under way end as they began.
+
+        `slowed`: the domains that are slowed down, each with its tenant.
+        """
         if account is not self.attempts.account:
             self.attempts.account = account
             self.stops.look_again(time.monotonic())
@@ -128,6 +136,8 @@ class Lane:
             self.trouble.set()
         self.slots.most = concurrency
         self.turns.assign({name: domain.tenant_id for name, domain in domains.items()})
+        self.slowing.replace(slowed)
+        self.turns.slow(slowed.keys())
         self._wake.set()
 
     async def learn(self, quota: Quota) -> None:
@@ -158,6 +168,7 @@ class Lane:
             or self._is_closing
             or self._in_flight >= self.slots.limit
             or not self.stops.is_open(domain)
+            or domain in self.slowing
             or self.turns.is_behind(stream, now_ms())
             or (self.turns.is_owed(stream) and not self.allowance.is_used_up(Stream.BROADCAST))
             or self.allowance.left(stream) < recipients
@@ -217,7 +228,8 @@ class Lane:
             return
         now = time.monotonic()
         self._adjust(now)
-        self.turns.stop(self.stops.all().keys() - {ACCOUNT})
+        self.slowing.advance(self.pace.rate, now)
+        self.turns.stop((self.stops.all().keys() - {ACCOUNT}) | self.slowing.waiting().keys())
         for key in self.stops.due(now):
             room = self._room()
             if room.calls and room.recipients and (shares := probes(self.turns, self.stops, key, now_ms())):
@@ -286,6 +298,7 @@ class Lane:
                 possible_duplicates=each.possible_duplicates,
             )
             self.allowance.begin(len(each.recipients))
+            self.slowing.spend(each.domain, len(each.recipients))
             self.start(each, self._opened(each, taken.sealed), probe)
         return len(taken.started)
 
@@ -321,6 +334,7 @@ class Lane:
             return None
         now, wall = time.monotonic(), now_ms()
         waits = [opens - now for opens in moments(self.turns, self.stops, now, wall)]
+        waits += [wait for domain, wait in self.slowing.waiting().items() if self.turns.first_due(domain) is not None]
         if self._is_running and (due := self.turns.next_due(wall)) is not None:
             is_blocked = self.allowance.is_used_up(Stream.BROADCAST) or self._stalled_until > now
             waits.append(LOOK_AGAIN if is_blocked and due <= wall else (due - wall) / 1000)

@@ -8,6 +8,7 @@ from relay.dispatch.allowance import Allowance
 from relay.dispatch.estimates import Backlog
 from relay.dispatch.pacing import Pace
 from relay.dispatch.slots import Slots
+from relay.dispatch.slowing import Slowing
 from relay.dispatch.stops import Stops
 from relay.dispatch.turns import Turns
 from relay.errors import Kind
@@ -22,12 +23,15 @@ LOOK_AGAIN = 1.0  # seconds: how old may be what is known of what waits
 class Outlook:
     """Of one lane, whose parts it looks at."""
 
-    def __init__(self, turns: Turns, pace: Pace, slots: Slots, allowance: Allowance, stops: Stops) -> None:
+    def __init__(
+        self, turns: Turns, pace: Pace, slots: Slots, allowance: Allowance, stops: Stops, slowing: Slowing
+    ) -> None:
         self._turns = turns
         self._pace = pace
         self._slots = slots
         self._allowance = allowance
         self._stops = stops
+        self._slowing = slowing
         self._backlog, self._backlog_at = Backlog(()), float("-inf")
 
     @property
@@ -67,10 +71,12 @@ class Outlook:
         waiting = self._turns.waiting(queue)
         size = 1.0 if waiting is None else waiting.size
         if ahead is None:
-            ahead = waiting.count if waiting is not None and waiting.is_ready else 0
+            is_behind = waiting is not None and (waiting.is_ready or domain in self._slowing)
+            ahead = waiting.count if waiting is not None and is_behind else 0
         work = self._waiting(now).work_before(queue, self._turns.tenant(domain), (ahead + 1) * size)
         speed = min(self._pace.rate, self._slots.throughput())
-        return max(due_at, now_ms() + round(1000 * max(0.0, work - self._pace.tokens) / speed))
+        slowed = self._slowing.seconds(domain, (ahead + 1) * size)
+        return max(due_at, now_ms() + round(1000 * max(slowed, (work - self._pace.tokens) / speed)))
 
     def _waiting(self, now: float) -> Backlog:
         if now - self._backlog_at > LOOK_AGAIN:

@@ -13,9 +13,10 @@ from relay import log
 from relay.delivery import RetryPolicy
 from relay.dispatch.clock_watch import ClockWatch
 from relay.dispatch.reports import announce
+from relay.dispatch.unknown import Feedback
 from relay.dispatch.upkeep import Upkeep
 from relay.metrics import Metrics
-from relay.store import lateness, listing, sweeping
+from relay.store import feeds, lateness, listing, sweeping
 from relay.store.clock import milliseconds, now_ms
 from relay.store.queue import Queue
 from relay.store.store import Store
@@ -46,7 +47,8 @@ class Chore:
 
 class Sweeps:
     """Built by the dispatcher. `note` is told which queues have work again; `take_destroyed` gives messages whose key
-    is gone since it was last asked, `silent` the accounts of whose unknown outcomes nothing is to be learnt."""
+    is gone since it was last asked, `silent` the accounts of whose unknown outcomes nothing is to be learnt. `feedback`
+    is told at the start whose events were read until then."""
 
     def __init__(
         self,
@@ -56,6 +58,7 @@ class Sweeps:
         note: Callable[[Queue, int], None],
         take_destroyed: Callable[[], list[int]],
         silent: Callable[[], tuple[str, ...]],
+        feedback: Feedback,
     ) -> None:
         self._store = store
         self._policy = policy
@@ -64,6 +67,7 @@ class Sweeps:
         self._take_destroyed = take_destroyed
         self._clock = ClockWatch(store, note)
         self._silent = silent
+        self._feedback = feedback
         started = time.monotonic()
         upkeep = Upkeep(store, metrics)
         self._chores = (
@@ -80,11 +84,24 @@ class Sweeps:
 
     async def start(self) -> None:
         """Before the doors open: what a dead process left becomes unknown, and what waited too long fails."""
+        awaited = await self._await_events()
         lost = await self._store.write(sweeping.recover, self._store.is_alone, Rank.SETTLE)
-        if lost:
-            log.trouble("recovery.unknown_outcomes", deliveries=lost)
+        if lost or awaited.ended:
+            log.trouble("recovery.unknown_outcomes", deliveries=lost + awaited.ended, awaited=awaited.deliveries)
         await self._clock.start()
         await self._expire()
+
+    async def _await_events(self) -> sweeping.Awaited:
+        """Whose events were read until now is taken to be heard, until it is seen that they are not read any more."""
+        now = time.monotonic()
+        for feed in await self._store.read(feeds.every):
+            if feed.asked is not None:
+                self._feedback.heard(feed.account, now - feed.asked.total_seconds())
+        start = sweeping.Start(self._store.is_alone, self._feedback.longest)
+        awaited: sweeping.Awaited = await self._store.write(sweeping.await_events, start, Rank.SETTLE)
+        for account in awaited.accounts:
+            self._feedback.heard(account, now)
+        return awaited
 
     async def run(self) -> None:
         """A round a second, until cancelled."""

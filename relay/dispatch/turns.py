@@ -63,6 +63,7 @@ class Turns:
         self._now = 0
         self._tenants: Mapping[str, int] = {}
         self._stopped: frozenset[str] = frozenset()
+        self._slowed: frozenset[str] = frozenset()
         self._queues: dict[Queue, Waiting] = {}
         self._rings = [Ring() for _ in RANKS]
         self._owed = [
@@ -142,6 +143,10 @@ class Turns:
                     self._withdraw((domain, stream), waiting)
                     self._place((domain, stream), waiting)
 
+    def slow(self, domains: Set[str]) -> None:
+        """The domains of which one delivery is taken at a time, in place of those before."""
+        self._slowed = frozenset(domains)
+
     # -- what is asked -----------------------------------------------------------------------------------------------
 
     def is_behind(self, stream: Stream, now: int) -> bool:
@@ -174,7 +179,8 @@ class Turns:
             self._served(rank, size)
             planned[queue] = planned.get(queue, 0) + 1
             spent += size
-            if self._queues[queue].is_known and self._queues[queue].count <= planned[queue]:
+            is_all = self._queues[queue].is_known and self._queues[queue].count <= planned[queue]
+            if is_all or domain in self._slowed:
                 self._rings[rank].leave(tenant, domain)
                 aside.append((self._rings[rank], tenant, domain))
         for ring, tenant, domain in aside:

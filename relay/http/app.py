@@ -13,9 +13,9 @@ from starlette.responses import JSONResponse, Response
 
 from relay.declared import Permission
 from relay.errors import Kind, Problem
-from relay.http import management, openapi
+from relay.http import management, openapi, ses_notifications
 from relay.http.conventions import Conventions
-from relay.http.dialects import mailerlogic_routes, sendfleet, sendmux, sendmux_me, sharing
+from relay.http.dialects import mailerlogic_routes, mailerlogic_webhooks, sendfleet, sendmux, sendmux_me, sharing
 from relay.http.dialects.native import NATIVE
 from relay.http.emails import batch, sending, table
 from relay.http.refusals import on_http, on_problem
@@ -66,11 +66,13 @@ def _endpoints() -> list[Endpoint]:
         *batch.endpoints,
         *sendfleet.endpoints,
         *mailerlogic_routes.endpoints,
+        *mailerlogic_webhooks.endpoints,
         *sharing.endpoints,
         *sendmux.endpoints,
         *sendmux_me.endpoints,
         *table.endpoints,
         *management.endpoints,
+        *ses_notifications.endpoints,
         Endpoint("GET", "/healthz", _healthz, HEALTH),
         Endpoint("GET", "/readyz", _readyz, READINESS),
         Endpoint("GET", "/metrics", _metrics, METRICS),

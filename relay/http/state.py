@@ -10,6 +10,9 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from relay.errors import Kind, Problem
+from relay.feedback.push import Push
+from relay.feedback.webhooks.targets import Targets
+from relay.following import Webhooks
 from relay.http.dialects.dialect import Dialect
 from relay.http.filling import Filling
 from relay.http.requests import api_key
@@ -78,6 +81,8 @@ class State:
     metrics_for: Literal["loopback", "key", "none"]
     requests_per_minute: Mapping[str, int]  # by the name of a dialect
     management_requests_per_minute: int
+    targets: Targets = field(default_factory=lambda: Targets(Webhooks()))  # which URLs webhooks may have
+    push: Push | None = None  # what SNS posts; None where nothing listens
     public_url: str = ""
     trusted_proxies: Sequence[Network] = ()
     cors_origins: Sequence[str] = ()

@@ -30,8 +30,8 @@ class Endpoint(NamedTuple):
 class About:
     """What documents an endpoint that is in no table of its own. `answer` is the JSON of its 200, if that is JSON.
 
-    `query`: what it takes; `is_tagged`: it comes with an ETag; `refuses`: besides what every route may; `failing`:
-    statuses with the body of a success.
+    `query`: what it takes; `takes`: the type of its body; `is_tagged`: it comes with an ETag; `refuses`: besides what
+    every route may; `failing`: statuses with the body of a success.
     """
 
     summary: str
@@ -39,6 +39,7 @@ class About:
     answer: type[BaseModel] | None = None
     media_type: str = "application/json"
     query: type[BaseModel] | None = None
+    takes: str | None = None
     is_public: bool = False
     is_tagged: bool = False
     refuses: tuple[Kind, ...] = ()

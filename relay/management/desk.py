@@ -9,7 +9,7 @@ from relay import log
 from relay.declared import DomainFields, DomainStatus
 from relay.dns import Resolver
 from relay.errors import Kind, Problem
-from relay.management import policies
+from relay.management import policies, setting_up
 from relay.management.checks import Status
 from relay.management.describing import Look
 from relay.management.findings import decide
@@ -17,6 +17,7 @@ from relay.management.mirror import Mirrored, mirror
 from relay.management.policies import Policies
 from relay.management.reaching import access_of
 from relay.management.registering import Turn, at_once
+from relay.management.setting_up import Asked, Setup, Told
 from relay.management.surveying import survey
 from relay.sealing import SealingError
 from relay.ses.access import Access
@@ -101,7 +102,21 @@ class Desk:
         """The IAM policies that the account takes. Raises SesProblem where its secret cannot be opened."""
         every = await self._store.read(domains.every)
         own = [domain for domain in every if domain.account_id == account.id]
-        return await policies.gather(self._accounts, self._access(account), own)
+        return await policies.gather(self._accounts, self._access(account), account, own)
+
+    async def set_up(self, actor: Actor, account: SesAccount, asked: Asked, *, is_dry: bool, told: Told) -> Setup:
+        """See `management.setting_up.set_up`. Raises SesProblem, and Problem(BAD_REQUEST) for what is asked."""
+        access = self._access(account)
+        return await setting_up.set_up(
+            self._store, self._accounts, access, actor, account, asked, is_dry=is_dry, told=told
+        )
+
+    async def look_at_setup(self, account: SesAccount) -> list[ProofFinding]:
+        """What carries the account's events, and what of that is amiss. Takes seconds. Raises SesProblem."""
+        seen, wanted = await setting_up.look_at(
+            self._store, self._accounts, self._access(account), account, setting_up.USUAL
+        )
+        return setting_up.findings(setting_up.judge(seen, wanted))
 
     async def mirror(
         self, actor: Actor, account: SesAccount, *, is_pushing: bool, progress: Callable[[int], None]

@@ -13,12 +13,13 @@ from typing import Any, TypeVar
 from relay.errors import Problem
 from relay.routing import answers
 from relay.sealing import Sealer, SealingError
-from relay.store import Connection, erasing, mentions
+from relay.store import Connection, erasing, mentions, retelling
 from relay.store.beside import Changes
 from relay.store.directory import audit
 from relay.store.directory.audit import Actor
 from relay.store.erasing import SLICE, Person, Received
 from relay.store.mentions import Kept, Record
+from relay.store.retelling import Told
 from relay.store.words import Words
 
 Answer = TypeVar("Answer")
@@ -35,7 +36,8 @@ class Erased:
     `recipients`: rows of mail to the person. `cancelled`: deliveries that waited for nobody else. `sent`: messages from
     it. `contents`: destroyed, of mail to it alone. `described`: messages whose sender named it in what it said of them,
     ORCPT included. `sessions`, `answers`, `notices`: deleted. `records`: rows of the audit and of events that now have
-    a mark in the place of the address. `suppressions`: entries removed.
+    a mark in the place of the address. `told`: what webhooks are told, or answered, likewise. `suppressions`: entries
+    removed.
 
     Left: `under_way`, recipients whose call to SES did not end; `waiting`, mail from the person that is still to be
     sent, and forgets it then; `listed`, entries of suppression lists; `shared`, contents of mail that others got, too,
@@ -51,6 +53,7 @@ class Erased:
     sessions: int = 0
     answers: int = 0
     records: int = 0
+    told: int = 0
     suppressions: int = 0
     under_way: int = 0
     waiting: int = 0
@@ -63,7 +66,7 @@ class Erased:
     def removed(self) -> int:
         """Whether there was anything at all."""
         counts = (self.recipients, self.sent, self.described, self.notices, self.sessions, self.answers, self.records)
-        return sum(counts) + self.suppressions
+        return sum(counts) + self.told + self.suppressions
 
 
 class Erasing:
@@ -119,6 +122,7 @@ class Erasing:
             sessions=await self._sessions(is_real),
             answers=await self._answers(is_real),
             records=await self._records(is_real),
+            told=await self._told(is_real),
             suppressions=listed if self._with_suppressions else 0,
             listed=0 if self._with_suppressions else listed,
             under_way=await read(partial(erasing.under_way, person=person)),
@@ -203,6 +207,20 @@ class Erasing:
                 found = await self._store.read(look)
                 total += await self._blot_out(record, [key for (key,) in found.keys], is_real)
                 after = found.after
+        return total
+
+    async def _told(self, is_real: bool) -> int:
+        total, sealer, words = 0, self._store.sealer, self._words
+        for told in Told:
+            after: int | None = 0
+            while after is not None:
+                found = await self._store.read(
+                    partial(retelling.named, sealer=sealer, words=words, told=told, after=after)
+                )
+                ids = [key for (key,) in found.keys]
+                if ids and is_real:
+                    await self._change(partial(retelling.forget, sealer=sealer, words=words, told=told, ids=ids))
+                total, after = total + len(ids), found.after
         return total
 
     async def _blot_out(self, record: Record, ids: Sequence[int], is_real: bool) -> int:

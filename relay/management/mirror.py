@@ -24,7 +24,7 @@ from relay.store.directory.audit import Actor
 from relay.store.directory.paging import Asked
 from relay.store.suppressions import EVERYONE, PAGE, Batch, Entry, Suppression, import_rows, listed
 
-SOURCE = "ses"
+SOURCE = "ses-account"
 PACE = 1.0  # seconds from one change of SES's list to the next: SES takes about one such call a second (SES fact 1.2)
 PATIENCE = (2.0, 4.0, 8.0)  # seconds between tries of one call that SES throttles
 

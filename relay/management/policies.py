@@ -6,13 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from relay.declared import Via
+from relay.management.setting_up.seen import ANY_NUMBER, account_number
+from relay.management.setting_up.wanted import wanted_of
 from relay.ses.access import Access, Role
 from relay.ses.clients import Accounts
 from relay.ses.errors import SesProblem
-from relay.ses.policies import Policy, send_policy, setup_policy, suppression_policy, trust_policy
+from relay.ses.policies import (
+    Policy,
+    push_policy,
+    queue_policy,
+    send_policy,
+    setup_policy,
+    suppression_policy,
+    trust_policy,
+)
+from relay.store.directory.accounts import SesAccount
 from relay.store.directory.domains import SenderDomain
-
-ANY_ACCOUNT = "*"  # in an ARN, where the account's number is not known
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +30,7 @@ class Policies:
     """What to paste into AWS, ready for JSON.
 
     `trust` is for the role, None where the account is reached by other credentials. `principal` is the relay itself
-    as AWS sees it; where STS cannot say, it is None, as is `trust`, and `said` is why.
+    as AWS sees it; where STS cannot say, it is None, as is `trust`, and `said` is why. `events` None: none come here.
     """
 
     principal: str | None
@@ -28,6 +38,7 @@ class Policies:
     trust: Policy | None
     send: Policy
     setup: Policy
+    events: Policy | None
     suppression: Policy
     said: str = ""
 
@@ -38,12 +49,13 @@ class Policies:
             "trust": self.trust,
             "send": self.send,
             "setup": self.setup,
+            "events": self.events,
             "suppression": self.suppression,
             "said": self.said or None,
         }
 
 
-async def gather(accounts: Accounts, access: Access, domains: Sequence[SenderDomain]) -> Policies:
+async def gather(accounts: Accounts, access: Access, account: SesAccount, domains: Sequence[SenderDomain]) -> Policies:
     """The least that lets the relay work with an account; `domains` are those that send through it. Raises nothing."""
     principal, external_id, said = None, None, ""
     if isinstance(access.credentials, Role):
@@ -52,25 +64,25 @@ async def gather(accounts: Accounts, access: Access, domains: Sequence[SenderDom
             principal = (await accounts.base_caller()).principal
         except SesProblem as problem:
             said = problem.detail
-    number = await _number(accounts, access)
+    number = await account_number(accounts, access) or ANY_NUMBER
     names = [each.name for each in domains]
+    wanted = wanted_of(account, domains, "")
     sets = [name for each in domains for name in each.configuration_sets.values()]
+    if wanted.via is not Via.NONE:
+        sets += [name for each in wanted.bare for name in each.lacking.values()]
+    topic = wanted.topic(number)
+    queues = (wanted.queue, wanted.dead)
+    events = {
+        Via.SQS: queue_policy(access.region, number, *queues),
+        Via.SNS: push_policy(account.feedback.topics or [topic]),
+    }
     return Policies(
         principal=principal,
         external_id=external_id,
         trust=trust_policy(principal, external_id) if principal and external_id else None,
         send=send_policy(access.region, number, names, sets),
-        setup=setup_policy(access.region, number),
+        setup=setup_policy(access.region, number, topic.rpartition(":")[2], queues if wanted.via is Via.SQS else ()),
+        events=events.get(wanted.via),
         suppression=suppression_policy(),
         said=said,
     )
-
-
-async def _number(accounts: Accounts, access: Access) -> str:
-    """The AWS account's number: the role's ARN says it, of other credentials only STS knows."""
-    if isinstance(access.credentials, Role):
-        return access.credentials.role_arn.split(":")[4]
-    try:
-        return (await accounts.caller(access)).account_number or ANY_ACCOUNT
-    except SesProblem:
-        return ANY_ACCOUNT

@@ -17,6 +17,7 @@ from relay.routing.committing import Prepared
 from relay.routing.devices import DailyCaps, cap_of
 from relay.routing.echoing import echoed
 from relay.routing.fixups import Fixed
+from relay.routing.headers import MAX_HEADER
 from relay.routing.large import in_turns
 from relay.routing.limits import LARGE
 from relay.routing.quota import Quota
@@ -75,6 +76,8 @@ class Preparing:
         message_id, accepted_at = self._ids.next(), now_ms()
         keep_until = self._keep_until(route, credential.tenant, accepted_at)
         slim_at = self._slim_at(pieces[0] if pieces else b"", keep_until, accepted_at)
+        # Before sealing, which takes the pieces away.
+        head = pieces[0][:MAX_HEADER] if pieces and self._hooks.has(credential.tenant_id) else b""
         is_minimal = route.mode is Mode.BYOC and credential.tenant.settings.byoc_log is ByocLog.MINIMAL
         sealed_key, sealing = self._sealer.seal_pieces(message_id, pieces)
         if size <= LARGE:
@@ -119,7 +122,7 @@ class Preparing:
             forgets=is_minimal,
             slim_at=slim_at,
         )
-        new = echoed(new, self._hooks, submission.subject or None, pieces[0] if pieces else b"")
+        new = echoed(new, self._hooks, submission.subject or None, head)
         acceptance = Acceptance(
             public_id, fixed.message_id, accepted_at, route.mode, warnings=(*submission.warnings, *warnings_of(route))
         )

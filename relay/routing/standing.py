@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
 
 from relay.config import Plan
 from relay.declared import Approval, DomainStatus, TenantFields
 from relay.errors import Fault, Kind, Problem
+from relay.judging import Level, Policy
 from relay.message import Mode, Stream
 from relay.store.clock import rfc3339
 from relay.store.directory.domains import SenderDomain
 from relay.store.directory.snapshot import Snapshot
 from relay.store.directory.tenants import Tenant
+from relay.store.windows import Seen
 
 ACCOUNT = ""  # the key under which a whole account is held; any other key is a sender domain
 DEFAULT_PLAN = "default"  # holds for tenants without one, where the file has a plan of this name
@@ -122,6 +126,43 @@ def holds(snapshot: Snapshot, plans: Mapping[str, Plan]) -> dict[str, dict[str, 
         if problem is not None:
             found[domain.account][domain.name] = problem
     return found
+
+
+def shown(policy: Policy, seen: Mapping[Mode, Seen]) -> dict[str, Any]:
+    """How a tenant stands, and by what it is judged: JSON for whoever may see it. Rates are parts of all recipients."""
+    complaints = policy.complaint_rate
+    return {mode.value: _window(seen.get(mode, Seen())) for mode in (Mode.SHARED, Mode.BYOC)} | {
+        "limits": {
+            "window_hours": policy.window // timedelta(hours=1),
+            "min_sends": policy.min_sends,
+            "bounce_rate": float(policy.bounce_rate),
+            "complaint_rate": None if complaints is None else float(complaints),
+            "complaints_are_bounces": policy.complaints_are_bounces,
+            "enforce": policy.enforce.value,
+        }
+    }
+
+
+def _window(seen: Seen) -> dict[str, Any]:
+    return {
+        "level": seen.level.value,
+        "level_at": rfc3339(seen.level_at) if seen.level_at else None,
+        "since": rfc3339(seen.since) if seen.since else None,
+        "sends": seen.counts.sends,
+        "bounces": seen.counts.bounces,
+        "complaints": seen.counts.complaints,
+        "bounce_rate": round(seen.counts.bounce_rate, 6),
+        "complaint_rate": round(seen.counts.complaint_rate, 6),
+    }
+
+
+def slowed(snapshot: Snapshot, domains: Mapping[str, SenderDomain]) -> dict[str, int]:
+    """Those of these domains whose mail has only a part of the lane, each with its tenant."""
+    return {
+        name: domain.tenant_id
+        for name, domain in domains.items()
+        if domain.mode is Mode.SHARED and snapshot.levels.get(domain.tenant_id) is Level.SLOWED
+    }
 
 
 def hold_of(snapshot: Snapshot, plans: Mapping[str, Plan], domain: str) -> Problem | None:

@@ -22,8 +22,9 @@ class Account:
     Identities are domains and addresses, lower-case. `production=False` is what AWS calls the sandbox: mail goes to
     verified identities and to the mailbox simulator only. A negative `daily_quota` is none (GetAccount: -1). The
     identities hold in every region. `takes_temporary` gives the account all callers with temporary credentials.
-    `paused_sets` are configuration sets. `clock`: by how many seconds AWS's clock differs from ours; None: it does not,
-    and nobody looks at the time of a signature.
+    `paused_sets` are configuration sets. `sent_by_others`: recipients of the last 24 hours that nobody sent here.
+    `unverified`, `dkim_failed` and `mail_from_failed` are identities that have lost that. `clock`: by how many seconds
+    AWS's clock differs from ours; None: it does not, and nobody looks at the time of a signature.
     """
 
     name: str
@@ -35,6 +36,10 @@ class Account:
     is_paused: bool = False
     paused_sets: tuple[str, ...] = ()
     enforcement: str = "HEALTHY"
+    sent_by_others: float = 0
+    unverified: tuple[str, ...] = ()
+    dkim_failed: tuple[str, ...] = ()
+    mail_from_failed: tuple[str, ...] = ()
     clock: float | None = None
 
     def __post_init__(self) -> None:
@@ -97,11 +102,11 @@ class Allowance:
         self._tokens -= recipients
         self._note(counted, now)
 
-    def sent(self, now: float) -> int:
+    def sent(self, now: float) -> float:
         """Recipients sent to in the rolling 24 hours, to the minute."""
         while self._minutes and self._minutes[0][0] * 60 <= now - _DAY:
             self._sent -= self._minutes.popleft()[1]
-        return self._sent
+        return self._sent + self._account.sent_by_others
 
     def _note(self, counted: int, now: float) -> None:
         minute = int(now // 60)

@@ -14,16 +14,22 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from relay.sandbox import page, ses, sqs
+from relay.sandbox import page, ses, sns_subscriptions, sqs, sqs_queues
 from relay.sandbox.accounts import Account
 from relay.sandbox.cloud import Cloud
 from relay.sandbox.faults import BadScript, read_refusal, read_script
 from relay.sandbox.mailbox import Captured
+from relay.sandbox.publishing import publish
+from relay.sandbox.query import query_answer, query_refusal, read_form
 from relay.sandbox.refusals import Refusal
+from relay.sandbox.reports import read_report
 from relay.sandbox.rest import OPERATIONS, Operation, Perform
 from relay.sandbox.wire import Caller, caller_of, check_time, read_body, read_object
 
 _CHUNK = 256 * 1024
+_MOMENT = 0.001  # seconds: a script is over then, not about to be
+
+Named = tuple[str, Perform]  # an operation and its name
 
 
 def create_app(accounts: Sequence[Account], nameserver: str | None = None) -> Starlette:
@@ -35,7 +41,10 @@ def create_app(accounts: Sequence[Account], nameserver: str | None = None) -> St
         routes=[
             *map(_ses_route, OPERATIONS),
             Route("/v2/email/{rest:path}", ses.unknown, methods=["GET", "POST", "PUT", "DELETE"]),
-            Route("/", sqs_operation, methods=["POST"]),
+            Route("/", other_operation, methods=["POST"]),
+            Route("/events", show_lost, methods=["GET"]),
+            Route("/events", add_event, methods=["POST"]),
+            Route("/SimpleNotificationService-{rest}.pem", show_certificate, methods=["GET"]),
             Route("/messages", list_messages, methods=["GET"]),
             Route("/messages", clear_messages, methods=["DELETE"]),
             Route("/faults", list_faults, methods=["GET"]),
@@ -52,23 +61,45 @@ def create_app(accounts: Sequence[Account], nameserver: str | None = None) -> St
 
 def _ses_route(operation: Operation) -> Route:
     async def endpoint(request: Request) -> Response:
-        return await _perform(request, operation.name, operation.perform, ses.ses_refusal)
+        return await _perform(request, lambda body: (operation.name, operation.perform), ses.ses_refusal)
 
     return Route(f"/v2/email{operation.path}", endpoint, methods=[operation.method])
 
 
-async def sqs_operation(request: Request) -> Response:
-    service, _, name = request.headers.get("x-amz-target", "").partition(".")
+async def other_operation(request: Request) -> Response:
+    """SQS says in a header what is asked of it; SNS and STS in the body, and which of them it is in the signature."""
+    target = request.headers.get("x-amz-target")
+    if target is not None:
+        return await _perform(request, lambda body: _of_sqs(target, body), sqs.sqs_refusal)
+    service = "sts" if "/sts/aws4_request" in request.headers.get("authorization", "") else "sns"
+    return await _perform(request, lambda body: _of_query(service, body), lambda each: query_refusal(service, each))
 
-    async def operation(cloud: Cloud, caller: Caller, request: Request, body: bytes) -> Response:
-        if service != "AmazonSQS" or name not in sqs.OPERATIONS:
+
+def _of_sqs(target: str, body: bytes) -> Named:
+    service, _, name = target.partition(".")
+
+    async def perform(cloud: Cloud, caller: Caller, request: Request, body: bytes) -> Response:
+        if service != "AmazonSQS" or name not in sqs_queues.OPERATIONS:
             raise Refusal("UnknownOperationException")
-        return await sqs.OPERATIONS[name](cloud, caller, request, read_object(body))
+        return await sqs_queues.OPERATIONS[name](cloud, caller, request, read_object(body))
 
-    return await _perform(request, name, operation, sqs.sqs_refusal)
+    return name, perform
 
 
-async def _perform(request: Request, name: str, perform: Perform, refuse: Callable[[Refusal], Response]) -> Response:
+def _of_query(service: str, body: bytes) -> Named:
+    form = read_form(body)
+    name = form.get("Action", "")
+    known = sns_subscriptions.STS_OPERATIONS if service == "sts" else sns_subscriptions.OPERATIONS
+
+    async def perform(cloud: Cloud, caller: Caller, request: Request, body: bytes) -> Response:
+        if name not in known:
+            raise Refusal("InvalidAction", f"Could not find operation {name[:100]}")
+        return query_answer(service, name, await known[name](cloud, caller, form))
+
+    return name, perform
+
+
+async def _perform(request: Request, read: Callable[[bytes], Named], refuse: Callable[[Refusal], Response]) -> Response:
     """One AWS call: its body, its caller, the fault it meets, its answer."""
     cloud = _cloud(request)
     clock: float | None = None
@@ -79,6 +110,7 @@ async def _perform(request: Request, name: str, perform: Perform, refuse: Callab
         clock = caller.account.clock
         if clock is not None:
             check_time(request, clock)
+        name, perform = read(body)
         fault = cloud.faults.take(caller.account.name, name)
         if fault is None:
             response = await perform(cloud, caller, request, body)
@@ -137,12 +169,43 @@ async def add_fault(request: Request) -> Response:
     except ClientDisconnect:
         return Response()  # to nobody
     cloud.faults.scripts.append(script)
+    cloud.transit.release()  # what it ends may have withheld some
+    if script.until is not None and script.travel:
+        cloud.transit.release_in(script.until - time.monotonic() + _MOMENT)
     return JSONResponse(script.as_json(), 201)
 
 
 async def clear_faults(request: Request) -> Response:
-    _cloud(request).faults.scripts.clear()
+    cloud = _cloud(request)
+    cloud.faults.scripts.clear()
+    cloud.transit.release()
     return Response(status_code=204)
+
+
+async def show_lost(request: Request) -> Response:
+    return JSONResponse({"lost": dict(_cloud(request).office.lost)})
+
+
+async def add_event(request: Request) -> Response:
+    cloud = _cloud(request)
+    try:
+        numbers = {name: account.number for name, account in cloud.accounts.items()}
+        captured, set_name, event = read_report(await read_body(request), cloud.mailbox, numbers)
+    except BadScript as bad:
+        return JSONResponse({"error": "bad_request", "faults": bad.faults}, 400)
+    except Refusal as refusal:
+        return ses.ses_refusal(refusal)
+    except ClientDisconnect:
+        return Response()  # to nobody
+    publish(cloud, cloud.region_of(captured.account, captured.region), set_name, [event])
+    return Response(event.message, 201, media_type="application/json")
+
+
+async def show_certificate(request: Request) -> Response:
+    signer = _cloud(request).office.signer
+    if request.url.path != f"/{signer.file_name}":
+        return Response(status_code=404)
+    return Response(signer.certificate, media_type="application/x-pem-file")
 
 
 async def healthz(request: Request) -> Response:

@@ -28,6 +28,10 @@ MEMBERS: dict[str, tuple[str, str, Callable[[Any], bool]]] = {
     "paused":       ("is_paused",     "true or false",                              lambda v: isinstance(v, bool)),
     "paused_sets":  ("paused_sets",   "a list of configuration sets",               _is_names),
     "enforcement":  ("enforcement",   " or ".join(ENFORCEMENTS),                    lambda v: v in list(ENFORCEMENTS)),
+    "sent":         ("sent_by_others", "a number of recipients",                    lambda v: _is_number(v) and v >= 0),
+    "unverified":   ("unverified",    "a list of identities",                       _is_names),
+    "dkim_failed":  ("dkim_failed",   "a list of identities",                       _is_names),
+    "mail_from_failed": ("mail_from_failed", "a list of identities",                _is_names),
     "clock":        ("clock",         f"seconds, {_DAY:g} at most either way",
                                                                         lambda v: _is_number(v) and abs(v) <= _DAY),
 }

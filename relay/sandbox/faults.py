@@ -34,8 +34,17 @@ not for these.
              "paused": true,                sending is paused for the account
              "paused_sets": ["relay"],      and for these configuration sets
              "enforcement": "PROBATION",    or HEALTHY; SHUTDOWN pauses sending, too
+             "sent": 49990,                 so many recipients more in the last 24 hours, by others that send there
+             "unverified": ["a.example"],   these identities are not verified,
+             "dkim_failed": ["a.example"],  the DKIM of these has failed, though they may send,
+             "mail_from_failed": [...],     and the MAIL FROM domain of these
              "clock": -420}}                AWS's clock is so many seconds off ours: the Date of its answers, and
                                             signatures, which it then refuses when they are more than 5 minutes off
+
+Or `events`: how the events of the account's mail travel from now on (see `travel`), as for `set`.
+
+    {"events": {"duplicate": 1, "delay": 2.5, "shuffle": true, "drop": ["Delivery"], "withhold": true, "raw": true,
+                "corrupt": true}}
 
 `{"refuse": 2.5}` as the fault closes the listener and every connection for so many seconds, at once and for everyone: a
 connection is refused, whatever it is for, POST /faults included. It takes no other member, and is not listed.
@@ -54,33 +63,13 @@ from relay.sandbox import breakage
 from relay.sandbox.accounts import Account
 from relay.sandbox.breakage import Fault
 from relay.sandbox.changes import read_changes
+from relay.sandbox.operations import OPERATIONS
 from relay.sandbox.refusals import ERRORS
+from relay.sandbox.travel import Travel, read_travel
 
-OPERATIONS = {
-    "SendEmail",
-    "GetAccount",
-    "CreateEmailIdentity",
-    "GetEmailIdentity",
-    "DeleteEmailIdentity",
-    "ListEmailIdentities",
-    "PutEmailIdentityMailFromAttributes",
-    "PutEmailIdentityConfigurationSetAttributes",
-    "CreateConfigurationSet",
-    "GetConfigurationSet",
-    "DeleteConfigurationSet",
-    "ListConfigurationSets",
-    "PutSuppressedDestination",
-    "GetSuppressedDestination",
-    "DeleteSuppressedDestination",
-    "ListSuppressedDestinations",
-    "GetQueueUrl",
-    "GetQueueAttributes",
-    "ReceiveMessage",
-    "DeleteMessage",
-    "DeleteMessageBatch",
-}
 LONGEST = 3600.0  # seconds
-_MEMBERS = {"account", "operation", "times", "for", "probability", "fault", "set"}
+_STANDING = ("set", "events")  # these hold until the script ends; a fault is met call by call
+_MEMBERS = {"account", "operation", "times", "for", "probability", "fault", *_STANDING}
 _OF_CALLS = ("operation", "times", "probability")
 
 
@@ -96,7 +85,8 @@ class BadScript(ValueError):
 class Script:
     """Which calls meet a fault. `times` is how many are left, None until cleared; `shown` is the fault as it came.
 
-    Instead of a fault it may have `changes` of accounts. `until`: a moment of a monotonic clock; None: without end.
+    Instead of a fault it may have `changes` of accounts, or members of a `Travel`; `word` says which it is. `until`: a
+    moment of a monotonic clock; None: without end.
     """
 
     account: str | None
@@ -107,12 +97,14 @@ class Script:
     until: float | None = None
     probability: float = 1.0
     changes: dict[str, Any] = field(default_factory=dict)
+    travel: dict[str, Any] = field(default_factory=dict)
+    word: str = "fault"
 
     def as_json(self) -> dict[str, object]:
-        if self.changes:
-            shown: dict[str, object] = {"account": self.account, "set": self.shown}
-        else:
-            shown = {"account": self.account, "operation": self.operation, "times": self.times, "fault": self.shown}
+        shown: dict[str, object] = {"account": self.account}
+        if self.word == "fault":
+            shown |= {"operation": self.operation, "times": self.times}
+        shown[self.word] = self.shown
         if self.until is not None:
             shown["for"] = round(max(0.0, self.until - time.monotonic()), 3)
         return shown | ({"probability": self.probability} if self.probability < 1 else {})
@@ -147,6 +139,20 @@ class Faults:
             if script.changes and script.account in (None, account.name):
                 account = replace(account, **script.changes)
         return account
+
+    def travel(self, account: str) -> Travel | None:
+        """How the account's events travel, None when nothing disturbs them."""
+        self.forget_over()
+        found: dict[str, Any] = {}
+        for script in self.scripts:
+            if script.travel and script.account in (None, account):
+                found |= script.travel
+        return Travel(**found) if found else None
+
+    def withholds(self, account: str) -> bool:
+        """Whether the account's events have to wait."""
+        travel = self.travel(account)
+        return travel is not None and travel.withhold
 
     def forget_over(self) -> None:
         if any(script.until is not None for script in self.scripts):
@@ -185,17 +191,24 @@ def read_script(body: bytes, accounts: set[str]) -> Script:
         wrong.append(f"for: must be more than 0, and {LONGEST:g} seconds at most, or null")
     if type(probability) not in (int, float) or not 0 < probability <= 1:
         wrong.append("probability: must be more than 0, and 1 at most")
-    is_change = "set" in wanted
-    if is_change:
-        wrong += [f"{name}: does not go with set" for name in (*_OF_CALLS, "fault") if name in wanted]
-        changes, fault = read_changes(wanted["set"], wrong), None
+    word = next((each for each in _STANDING if each in wanted), "fault")
+    changes: dict[str, Any] = {}
+    travel: dict[str, Any] = {}
+    fault = None
+    if word == "fault":
+        fault = _read_fault(wanted.get("fault"), wrong)
     else:
-        changes, fault = {}, _read_fault(wanted.get("fault"), wrong)
+        others = (*_OF_CALLS, "fault", *_STANDING)
+        wrong += [f"{name}: does not go with {word}" for name in others if name in wanted and name != word]
+    if word == "set":
+        changes = read_changes(wanted["set"], wrong)
+    elif word == "events":
+        travel = read_travel(wanted["events"], wrong)
     if wrong:
         raise BadScript(wrong)
     until = None if lasts is None else time.monotonic() + lasts
-    shown = wanted["set"] if is_change else wanted["fault"]
-    return Script(account, operation, times, shown, fault, until, float(probability), changes)
+    script = Script(account, operation, times, wanted[word], fault, until, float(probability))
+    return replace(script, changes=changes, travel=travel, word=word)
 
 
 def _object(body: bytes) -> dict[str, Any]:

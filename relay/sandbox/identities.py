@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from base64 import b32encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum, unique
@@ -28,6 +28,7 @@ class Status(Enum):
     PENDING = "PENDING"
     SUCCESS = "SUCCESS"
     TEMPORARY_FAILURE = "TEMPORARY_FAILURE"  # was SUCCESS, and the DNS cannot be asked now
+    FAILED = "FAILED"  # a script said so
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Identity:
     verified_at: datetime | None = None
     mail_from: MailFrom | None = None
     configuration_set: str | None = None
+    forwards_feedback: bool = True  # bounces and complaints come by mail, until it is turned off
     tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -69,7 +71,7 @@ class Identity:
 
     @property
     def is_verified(self) -> bool:
-        return self.status is not Status.PENDING
+        return self.status in (Status.SUCCESS, Status.TEMPORARY_FAILURE)
 
     def is_trusted(self, mail_from: str) -> bool:
         """Whether the account was born with that MAIL FROM domain."""
@@ -116,9 +118,13 @@ class Identities:
         """Raises Refusal."""
         del self._held[self.find(name).name]
 
-    def has_verified(self, address: str) -> bool:
-        """Whether the address, its domain or a parent domain is a verified identity (SES: subdomains inherit)."""
-        return any(name in self._held and self._held[name].is_verified for name in covering(address))
+    def has_verified(self, address: str, lost: Collection[str] = ()) -> bool:
+        """Whether the address, its domain or a parent domain is a verified identity (SES: subdomains inherit).
+
+        Those in `lost` are not, whatever they were.
+        """
+        names = (name for name in covering(address) if name not in lost)
+        return any(name in self._held and self._held[name].is_verified for name in names)
 
     def configuration_set(self, sender: str) -> str | None:
         """The default configuration set of the identity closest to the sender."""

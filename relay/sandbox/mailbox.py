@@ -24,6 +24,7 @@ class Captured:
     raw: bytes
     received_at: datetime
     tracking: Mapping[str, str] = field(default_factory=dict)  # as ConfigurationOverrides.Tracking had it
+    sender: str = ""
 
     def as_json(self) -> str:
         """The shape that GET /messages shows."""

@@ -1,4 +1,4 @@
-"""The errors of SES and SQS, by the code botocore reads."""
+"""The errors of SES, SQS and SNS, by the code botocore reads."""
 
 from __future__ import annotations
 
@@ -40,14 +40,29 @@ ERRORS: Final[dict[str, tuple[int, str | None]]] = {
     "InternalServiceErrorException":      (500, None),
     "ServiceUnavailable":                 (503, None),
     "UnknownOperationException":          (404, "The sandbox does not speak this operation."),
+    "MalformedQueryString":               (404, None),
     # SQS
     "QueueDoesNotExist":                  (400, "The specified queue does not exist."),
     "ReceiptHandleIsInvalid":             (400, "The input receipt handle is invalid."),
     "InvalidAttributeName":               (400, None),
     "InvalidParameterValueException":     (400, None),
+    "InvalidAttributeValue":              (400, None),
+    "QueueNameExists":                    (400, None),
+    "OverLimit":                          (403, None),
+    "MessageNotInflight":                 (400, "The message referred to isn't in flight."),
+    "InvalidMessageContents":             (400, "Invalid characters are in the message."),
     "EmptyBatchRequest":                  (400, "There should be at least one entry in the request."),
     "TooManyEntriesInBatchRequest":       (400, "Maximum number of entries per request are 10."),
     "BatchEntryIdsNotDistinct":           (400, "Two or more batch entries in the request have the same Id."),
+    # SNS
+    "NotFound":                           (404, "Topic does not exist"),
+    "ResourceNotFound":                   (404, "Resource does not exist"),
+    "InvalidParameter":                   (400, None),
+    "InvalidAction":                      (400, None),
+    "AuthorizationError":                 (403, "User is not authorized to perform the operation on this resource"),
+    "TopicLimitExceeded":                 (403, None),
+    "SubscriptionLimitExceeded":          (403, None),
+    "TagLimitExceeded":                   (400, None),
 }
 # fmt: on
 

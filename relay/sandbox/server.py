@@ -82,6 +82,7 @@ async def running(
     finally:
         server.stop.set()
         await serving
+        await app.state.cloud.close()
 
 
 def _bind(host: str, port: int) -> socket.socket:

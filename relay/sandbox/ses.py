@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import time
 from datetime import UTC, datetime
+from functools import partial
 from uuid import uuid4
 
 from starlette.requests import Request
@@ -14,6 +15,7 @@ from relay.sandbox.accounts import Account
 from relay.sandbox.cloud import Cloud
 from relay.sandbox.events import events_of
 from relay.sandbox.mailbox import Captured
+from relay.sandbox.publishing import publish
 from relay.sandbox.refusals import Refusal
 from relay.sandbox.rules import Sending, admit
 from relay.sandbox.simulator import is_simulator
@@ -24,10 +26,11 @@ async def send_email(cloud: Cloud, caller: Caller, request: Request, body: bytes
     """Accept one raw message, or raise Refusal. FromEmailAddress replaces the From check, not the captured header."""
     sending, region = _read_sending(read_object(body)), cloud.region(caller)
     _check_standing(caller.account)
-    letter = admit(sending, caller.account, caller.region, region.identities.has_verified)
+    has_verified = partial(region.identities.has_verified, lost=caller.account.unverified)
+    letter = admit(sending, caller.account, caller.region, has_verified)
     configuration_set = sending.configuration_set or region.identities.configuration_set(letter.sender)
     region.configuration_sets.check_use(configuration_set)
-    if configuration_set in caller.account.paused_sets:
+    if configuration_set in caller.account.paused_sets or region.configuration_sets.is_paused(configuration_set):
         text = f"Sending is paused for configuration set {configuration_set}"
         raise Refusal("SendingPausedException", text)
     counted = sum(1 for recipient in letter.recipients if not is_simulator(recipient))
@@ -44,12 +47,12 @@ async def send_email(cloud: Cloud, caller: Caller, request: Request, body: bytes
         raw=sending.raw,
         received_at=now,
         tracking=dict(sending.tracking),
+        sender=letter.sender,
     )
     cloud.mailbox.add(captured)
-    if captured.configuration_set is not None:  # event destinations belong to configuration sets
-        queue = cloud.queues[caller.account.name]
-        for event in events_of(captured, letter, caller.account):
-            queue.put(event)
+    if configuration_set is not None:  # event destinations belong to configuration sets
+        events = list(events_of(captured, letter.headers, caller.account.number))
+        publish(cloud, region, configuration_set, events)
     return answer({"MessageId": captured.id})
 
 

@@ -33,6 +33,29 @@ async def get_configuration_set(cloud: Cloud, caller: Caller, request: Request, 
     return answer(shown)
 
 
+async def put_suppression_options(cloud: Cloud, caller: Caller, request: Request, body: bytes) -> Response:
+    return _change(cloud, caller, request, "SuppressionOptions", read_object(body))
+
+
+async def put_tracking_options(cloud: Cloud, caller: Caller, request: Request, body: bytes) -> Response:
+    return _change(cloud, caller, request, "TrackingOptions", read_object(body))
+
+
+async def put_delivery_options(cloud: Cloud, caller: Caller, request: Request, body: bytes) -> Response:
+    return _change(cloud, caller, request, "DeliveryOptions", read_object(body))
+
+
+async def put_sending_options(cloud: Cloud, caller: Caller, request: Request, body: bytes) -> Response:
+    """Left out, SendingEnabled is false: SES's own default for a switch."""
+    is_on = read_object(body).get("SendingEnabled") is True
+    return _change(cloud, caller, request, "SendingOptions", {"SendingEnabled": is_on})
+
+
+def _change(cloud: Cloud, caller: Caller, request: Request, option: str, value: Json) -> Response:
+    cloud.region(caller).configuration_sets.change(request.path_params["name"], option, value)
+    return answer({})
+
+
 async def list_configuration_sets(cloud: Cloud, caller: Caller, request: Request, body: bytes) -> Response:
     wanted = read_listing(request, body)
     wanted_filter: Json = member(wanted, "Filter", dict) or {}

@@ -10,8 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from relay.sandbox import verification
+from relay.sandbox.accounts import Account
 from relay.sandbox.cloud import Cloud
-from relay.sandbox.identities import DEFAULT_BEHAVIOR, SIGNING_ZONE, Identity
+from relay.sandbox.identities import DEFAULT_BEHAVIOR, SIGNING_ZONE, Identity, Status
 from relay.sandbox.paging import page, read_size, read_token
 from relay.sandbox.refusals import Refusal
 from relay.sandbox.wire import Caller, Json, answer, member, read_listing, read_object
@@ -47,13 +48,14 @@ async def get_email_identity(cloud: Cloud, caller: Caller, request: Request, bod
         checked = await verification.check(identity, caller.region, cloud.lookups, datetime.now(UTC))
         identities.change(identity, checked)
         identity = identities.find(name)  # somebody may have been faster
+    identity = _as_scripted(identity, caller.account)
     shown = {
         "IdentityType": _kind(identity),
-        "FeedbackForwardingStatus": False,
+        "FeedbackForwardingStatus": identity.forwards_feedback,
         "VerifiedForSendingStatus": identity.is_verified,
         "VerificationStatus": identity.status.value,
         "VerificationInfo": _verification(identity),
-        "DkimAttributes": _dkim(identity),
+        "DkimAttributes": _dkim(identity, identity.name in caller.account.dkim_failed),
         "MailFromAttributes": _mail_from(identity),
         "Policies": {},
         "Tags": [{"Key": key, "Value": value} for key, value in identity.tags.items()],
@@ -71,7 +73,8 @@ async def delete_email_identity(cloud: Cloud, caller: Caller, request: Request, 
 async def list_email_identities(cloud: Cloud, caller: Caller, request: Request, body: bytes) -> Response:
     wanted = read_listing(request, body)
     wanted_filter: Json = member(wanted, "Filter", dict) or {}
-    held = {each.name: each for each in cloud.region(caller).identities if _fits(each, wanted_filter)}
+    everything = (_as_scripted(each, caller.account) for each in cloud.region(caller).identities)
+    held = {each.name: each for each in everything if _fits(each, wanted_filter)}
     after = read_token(member(wanted, "NextToken", str))
     names, more = page(held, read_size(wanted.get("PageSize")), after)
     shown = [
@@ -107,6 +110,15 @@ async def put_configuration_set(cloud: Cloud, caller: Caller, request: Request, 
     return answer({})
 
 
+async def put_feedback(cloud: Cloud, caller: Caller, request: Request, body: bytes) -> Response:
+    """Whether bounces and complaints come by mail, too; no mail comes of it here."""
+    identities = cloud.region(caller).identities
+    identity = identities.find(request.path_params["name"])
+    forwards = read_object(body).get("EmailForwardingEnabled") is True
+    identities.change(identity, replace(identity, forwards_feedback=forwards))
+    return answer({})
+
+
 def _fits(identity: Identity, wanted: Json) -> bool:
     facts = {"IDENTITY_TYPE": _kind(identity), "VERIFICATION_STATUS": identity.status.value}
     for name, value in wanted.items():
@@ -131,12 +143,20 @@ def _kind(identity: Identity) -> str:
     return "DOMAIN" if identity.is_domain else "EMAIL_ADDRESS"
 
 
-def _dkim(identity: Identity) -> Json:
+def _as_scripted(identity: Identity, account: Account) -> Identity:
+    if identity.name in account.unverified:
+        identity = replace(identity, status=Status.FAILED, error="HOST_NOT_FOUND")
+    if identity.mail_from is not None and identity.name in account.mail_from_failed:
+        identity = replace(identity, mail_from=replace(identity.mail_from, status=Status.FAILED))
+    return identity
+
+
+def _dkim(identity: Identity, has_failed: bool = False) -> Json:
     if not identity.is_domain:
         return {"SigningEnabled": False, "Status": "NOT_STARTED", "SigningAttributesOrigin": "AWS_SES"}
     return {
         "SigningEnabled": True,
-        "Status": identity.status.value,
+        "Status": (Status.FAILED if has_failed else identity.status).value,
         "Tokens": list(identity.tokens),
         "SigningHostedZone": SIGNING_ZONE,
         "SigningAttributesOrigin": "AWS_SES",

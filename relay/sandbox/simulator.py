@@ -5,6 +5,7 @@ SES developer guide, "Using the mailbox simulator". Labels (`bounce+x@`) are ign
 
 from __future__ import annotations
 
+from base64 import b64encode
 from enum import Enum
 
 DOMAIN = "simulator.amazonses.com"
@@ -33,3 +34,13 @@ def outcome_of(address: str) -> Outcome:
         return Outcome.DELIVERED
     local = address.partition("@")[0].partition("+")[0].lower()
     return _BY_LOCAL.get(local, Outcome.DELIVERED)
+
+
+# The test file of EICAR, which every scanner knows; in two parts, or scanners would find it here.
+_EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-STAND" + b"ARD-ANTIVIRUS-TEST-FILE!$H+H*"
+_ENCODED = b64encode(_EICAR)[:60]  # on the first line of an attachment
+
+
+def has_virus(raw: bytes) -> bool:
+    """Whether SES would accept the mail and then reject it: it has EICAR's test file attached."""
+    return _ENCODED in raw or _EICAR in raw

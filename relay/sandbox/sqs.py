@@ -1,4 +1,4 @@
-"""The SQS JSON operations on the one queue each account has, `relay-events`."""
+"""The SQS JSON operations on messages, and what all operations on queues share."""
 
 from __future__ import annotations
 
@@ -10,69 +10,123 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from relay.sandbox.cloud import Cloud
-from relay.sandbox.events import QUEUE_NAME
+from relay.sandbox.queue_attributes import MOST_VISIBILITY
+from relay.sandbox.queue_list import Held
 from relay.sandbox.queues import Item
 from relay.sandbox.refusals import Refusal
 from relay.sandbox.wire import Caller, Json, answer, member, while_connected
 
 _MEDIA_TYPE = "application/x-amz-json-1.0"
-_VISIBILITY = 30  # seconds, the default of SQS
-_LONGEST_VISIBILITY = 12 * 3600
 _LONGEST_WAIT = 20
+_LARGEST = 1_048_576  # octets of a message
 
 Operation = Callable[[Cloud, Caller, Request, Json], Awaitable[Response]]
 
+# What botocore reads before the code of the JSON protocol: the code of the query protocol that SQS spoke before.
+_OLDER = {
+    "QueueDoesNotExist": "AWS.SimpleQueueService.NonExistentQueue",
+    "QueueNameExists": "QueueAlreadyExists",
+    "MessageNotInflight": "AWS.SimpleQueueService.MessageNotInflight",
+}
 
-async def get_queue_url(cloud: Cloud, caller: Caller, request: Request, parameters: Json) -> Response:
-    if member(parameters, "QueueName", str) != QUEUE_NAME:
-        raise Refusal("QueueDoesNotExist")
-    return _answer({"QueueUrl": f"{request.url.scheme}://{request.url.netloc}{_path(caller)}"})
 
-
-async def get_queue_attributes(cloud: Cloud, caller: Caller, request: Request, parameters: Json) -> Response:
-    _check_queue(caller, parameters)
-    visible, in_flight = cloud.queues[caller.account.name].counts()
-    known = {
-        "QueueArn": f"arn:aws:sqs:{caller.region}:{caller.account.number}:{QUEUE_NAME}",
-        "ApproximateNumberOfMessages": str(visible),
-        "ApproximateNumberOfMessagesNotVisible": str(in_flight),
-        "ApproximateNumberOfMessagesDelayed": "0",
-        "VisibilityTimeout": str(_VISIBILITY),
-        "ReceiveMessageWaitTimeSeconds": "0",
-    }
-    wanted = member(parameters, "AttributeNames", list) or []
-    for name in wanted:
-        if name != "All" and name not in known:
-            raise Refusal("InvalidAttributeName", f"Unknown Attribute {name}.")
-    return _answer({"Attributes": {n: value for n, value in known.items() if "All" in wanted or n in wanted}})
+async def send_message(cloud: Cloud, caller: Caller, request: Request, parameters: Json) -> Response:
+    """So that a test can put anything into a queue."""
+    body = member(parameters, "MessageBody", str) or ""
+    try:
+        size = len(body.encode())
+    except UnicodeEncodeError:
+        raise Refusal("InvalidMessageContents") from None
+    if not 0 < size <= _LARGEST:
+        text = f"One or more parameters are invalid. Reason: Message must be 1 to {_LARGEST} bytes."
+        raise Refusal("InvalidParameterValueException", text)
+    id = find_queue(cloud, caller, parameters).queue.put(body)
+    return sqs_answer({"MessageId": id, "MD5OfMessageBody": _digest(body)})
 
 
 async def receive_message(cloud: Cloud, caller: Caller, request: Request, parameters: Json) -> Response:
-    _check_queue(caller, parameters)
-    limit = _number(parameters, "MaxNumberOfMessages", 1, 1, 10)
-    visibility = _number(parameters, "VisibilityTimeout", _VISIBILITY, 0, _LONGEST_VISIBILITY)
-    wait = _number(parameters, "WaitTimeSeconds", 0, 0, _LONGEST_WAIT)
+    held = find_queue(cloud, caller, parameters)
+    limit = number(parameters, "MaxNumberOfMessages", 1, 1, 10)
+    visibility = number(parameters, "VisibilityTimeout", held.visibility, 0, MOST_VISIBILITY)
+    wait = number(parameters, "WaitTimeSeconds", held.wait, 0, _LONGEST_WAIT)
     wanted = [
         name
         for names in ("AttributeNames", "MessageSystemAttributeNames")
         for name in member(parameters, names, list) or []
     ]
-    queue = cloud.queues[caller.account.name]
     # A client that hung up must not take messages into an invisibility nobody ends.
-    if wait and not await while_connected(request, queue.arrival(wait)):
-        return _answer({})
-    items = queue.receive(limit, visibility)
-    return _answer({"Messages": [_shown(item, wanted) for item in items]} if items else {})
+    if wait and not await while_connected(request, held.queue.arrival(wait)):
+        return sqs_answer({})
+    items = held.queue.receive(limit, visibility)
+    return sqs_answer({"Messages": [_shown(item, wanted) for item in items]} if items else {})
 
 
 async def delete_message(cloud: Cloud, caller: Caller, request: Request, parameters: Json) -> Response:
-    _check_queue(caller, parameters)
-    cloud.queues[caller.account.name].delete(member(parameters, "ReceiptHandle", str) or "")
-    return _answer({})
+    find_queue(cloud, caller, parameters).queue.delete(member(parameters, "ReceiptHandle", str) or "")
+    return sqs_answer({})
 
 
 async def delete_message_batch(cloud: Cloud, caller: Caller, request: Request, parameters: Json) -> Response:
-    _check_queue(caller, parameters)
+    queue = find_queue(cloud, caller, parameters).queue
+    return _in_batch(parameters, lambda entry: queue.delete(member(entry, "ReceiptHandle", str) or ""))
+
+
+async def change_message_visibility(cloud: Cloud, caller: Caller, request: Request, parameters: Json) -> Response:
+    _change_visibility(find_queue(cloud, caller, parameters), parameters)
+    return sqs_answer({})
+
+
+async def change_message_visibility_batch(cloud: Cloud, caller: Caller, request: Request, parameters: Json) -> Response:
+    held = find_queue(cloud, caller, parameters)
+    return _in_batch(parameters, lambda entry: _change_visibility(held, entry))
+
+
+def sqs_refusal(refusal: Refusal) -> Response:
+    """A refusal in the form of the JSON protocol."""
+    headers = {"x-amzn-ErrorType": refusal.code}
+    if refusal.code in _OLDER:
+        headers["x-amzn-query-error"] = f"{_OLDER[refusal.code]};Sender"
+    content = {"__type": f"com.amazonaws.sqs#{refusal.code}", "message": refusal.message}
+    return answer(content, refusal.status, _MEDIA_TYPE, **headers)
+
+
+def sqs_answer(content: object) -> Response:
+    return answer(content, media_type=_MEDIA_TYPE)
+
+
+def url_of(request: Request, caller: Caller, name: str) -> str:
+    return f"{request.url.scheme}://{request.url.netloc}/{caller.account.name}/{name}"
+
+
+def find_queue(cloud: Cloud, caller: Caller, parameters: Json) -> Held:
+    """A queue is known by its path: the host may be another name of this machine. Raises Refusal."""
+    try:
+        path = urlsplit(member(parameters, "QueueUrl", str) or "").path
+    except ValueError:
+        path = ""
+    account, slash, name = path.removeprefix("/").partition("/")
+    if not slash or account != caller.account.name:
+        raise Refusal("QueueDoesNotExist")
+    return cloud.region(caller).queues.find(name)
+
+
+def number(parameters: Json, name: str, default: int, least: int, most: int) -> int:
+    """A whole number within bounds. Raises Refusal."""
+    value = member(parameters, name, int)
+    if value is None:
+        return default
+    if not least <= value <= most:
+        text = f"Value {value} for parameter {name} is invalid. Reason: Must be between {least} and {most}."
+        raise Refusal("InvalidParameterValueException", text)
+    return value
+
+
+def _change_visibility(held: Held, wanted: Json) -> None:
+    span = number(wanted, "VisibilityTimeout", held.visibility, 0, MOST_VISIBILITY)
+    held.queue.change_visibility(member(wanted, "ReceiptHandle", str) or "", span)
+
+
+def _in_batch(parameters: Json, work: Callable[[Json], None]) -> Response:
     entries = member(parameters, "Entries", list) or []
     if not entries:
         raise Refusal("EmptyBatchRequest")
@@ -85,71 +139,30 @@ async def delete_message_batch(cloud: Cloud, caller: Caller, request: Request, p
     successful, failed = [], []
     for entry in entries:
         try:
-            cloud.queues[caller.account.name].delete(member(entry, "ReceiptHandle", str) or "")
+            work(entry)
             successful.append({"Id": entry.get("Id")})
         except Refusal as refusal:
             failed.append(
                 {"Id": entry.get("Id"), "SenderFault": True, "Code": refusal.code, "Message": refusal.message}
             )
-    return _answer({"Successful": successful, "Failed": failed})
-
-
-OPERATIONS: dict[str, Operation] = {
-    "GetQueueUrl": get_queue_url,
-    "GetQueueAttributes": get_queue_attributes,
-    "ReceiveMessage": receive_message,
-    "DeleteMessage": delete_message,
-    "DeleteMessageBatch": delete_message_batch,
-}
-
-
-def sqs_refusal(refusal: Refusal) -> Response:
-    """A refusal in the form of the JSON protocol, with the older query code that botocore prefers where SQS has one."""
-    headers = {"x-amzn-ErrorType": refusal.code}
-    if refusal.code == "QueueDoesNotExist":
-        headers["x-amzn-query-error"] = "AWS.SimpleQueueService.NonExistentQueue;Sender"
-    content = {"__type": f"com.amazonaws.sqs#{refusal.code}", "message": refusal.message}
-    return answer(content, refusal.status, _MEDIA_TYPE, **headers)
-
-
-def _answer(content: object) -> Response:
-    return answer(content, media_type=_MEDIA_TYPE)
-
-
-def _path(caller: Caller) -> str:
-    return f"/{caller.account.name}/{QUEUE_NAME}"
-
-
-def _check_queue(caller: Caller, parameters: Json) -> None:
-    """A queue is known by its path: the host may be another name of this machine."""
-    try:
-        path = urlsplit(member(parameters, "QueueUrl", str) or "").path
-    except ValueError:
-        path = ""
-    if path != _path(caller):
-        raise Refusal("QueueDoesNotExist")
-
-
-def _number(parameters: Json, name: str, default: int, least: int, most: int) -> int:
-    value = member(parameters, name, int)
-    if value is None:
-        return default
-    if not least <= value <= most:
-        text = f"Value {value} for parameter {name} is invalid. Reason: Must be between {least} and {most}."
-        raise Refusal("InvalidParameterValueException", text)
-    return value
+    return sqs_answer({"Successful": successful, "Failed": failed})
 
 
 def _shown(item: Item, wanted: list[str]) -> Json:
     attributes = {
         "ApproximateReceiveCount": str(item.receives),
         "SentTimestamp": str(int(item.sent_at * 1000)),
+        "ApproximateFirstReceiveTimestamp": str(int(item.first_received_at * 1000)),
     }
     shown = {
         "MessageId": item.id,
         "ReceiptHandle": item.receipt,
-        "MD5OfBody": hashlib.md5(item.body.encode(), usedforsecurity=False).hexdigest(),
+        "MD5OfBody": _digest(item.body),
         "Body": item.body,
     }
     chosen = {name: value for name, value in attributes.items() if "All" in wanted or name in wanted}
     return shown | ({"Attributes": chosen} if chosen else {})
+
+
+def _digest(body: str) -> str:
+    return hashlib.md5(body.encode(), usedforsecurity=False).hexdigest()

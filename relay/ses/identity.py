@@ -69,17 +69,6 @@ async def set_mail_from(account: SesAccount, domain: str, mail_from: str) -> Non
     )
 
 
-async def configuration_set_exists(account: SesAccount, name: str) -> bool:
-    """Raises SesProblem."""
-    try:
-        await account.ask("get_configuration_set", ConfigurationSetName=name)
-    except SesProblem as problem:
-        if problem.code != "NotFoundException":
-            raise
-        return False
-    return True
-
-
 def read_identity(domain: str, answer: Mapping[str, Any]) -> Identity:
     """What GetEmailIdentity or CreateEmailIdentity answered. What SES leaves out counts as not begun."""
     dkim = answer.get("DkimAttributes") or {}

@@ -9,7 +9,40 @@ Policy: TypeAlias = dict[str, Any]
 
 _PARTITIONS = (("cn-", "aws-cn"), ("us-gov-", "aws-us-gov"), ("eusc-", "aws-eusc"))
 SEND = ("ses:SendEmail", "ses:SendRawEmail")  # SES checks raw mail as SendRawEmail, whatever the operation
-SETUP = ("ses:CreateEmailIdentity", "ses:GetEmailIdentity", "ses:PutEmailIdentityMailFromAttributes")
+IDENTITIES = (
+    "ses:CreateEmailIdentity",
+    "ses:GetEmailIdentity",
+    "ses:PutEmailIdentityMailFromAttributes",
+    "ses:PutEmailIdentityFeedbackAttributes",
+)
+SETS = (
+    "ses:CreateConfigurationSet",
+    "ses:GetConfigurationSet",
+    "ses:GetConfigurationSetEventDestinations",
+    "ses:CreateConfigurationSetEventDestination",
+    "ses:UpdateConfigurationSetEventDestination",
+)
+TOPIC = (
+    "sns:CreateTopic",
+    "sns:GetTopicAttributes",
+    "sns:SetTopicAttributes",
+    "sns:ListSubscriptionsByTopic",
+    "sns:Subscribe",
+    "sns:GetSubscriptionAttributes",
+    "sns:SetSubscriptionAttributes",
+    "sns:ListTagsForResource",
+    "sns:TagResource",
+)
+QUEUES = (
+    "sqs:CreateQueue",
+    "sqs:GetQueueUrl",
+    "sqs:GetQueueAttributes",
+    "sqs:SetQueueAttributes",
+    "sqs:ListQueueTags",
+    "sqs:TagQueue",
+)
+EVENTS = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueUrl", "sqs:GetQueueAttributes")
+COUNTING = ("sqs:GetQueueUrl", "sqs:GetQueueAttributes")  # what lies in the queue of dead letters
 SUPPRESSION = ("ses:ListSuppressedDestinations", "ses:PutSuppressedDestination", "ses:DeleteSuppressedDestination")
 
 
@@ -45,12 +78,36 @@ def send_policy(
     )
 
 
-def setup_policy(region: str, account_number: str) -> Policy:
-    """Register sender domains and see how their verification goes."""
+def setup_policy(
+    region: str, account_number: str, topic: str = "relay-events", queues: Iterable[str] = ("relay-events",)
+) -> Policy:
+    """Register sender domains and see how their verification goes; make and mend what carries events, by its names.
+
+    `queues`: that of the events, and that of the dead letters; none where SNS posts them.
+    """
+    topic_arn = _arn(region, account_number, topic, "sns")
+    statements = [
+        _allow("RelayRegistersDomains", IDENTITIES, _arn(region, account_number, "identity/*")),
+        _allow("RelaySetsUpSets", SETS, _arn(region, account_number, "configuration-set/*")),
+        # A subscription's ARN begins with that of its topic.
+        _allow("RelaySetsUpTopic", TOPIC, [topic_arn, f"{topic_arn}:*"]),
+    ]
+    if arns := [_arn(region, account_number, name, "sqs") for name in queues]:
+        statements.append(_allow("RelaySetsUpQueues", QUEUES, arns))
+    return _policy(*statements)
+
+
+def queue_policy(region: str, account_number: str, queue: str, dead: str) -> Policy:
+    """Take events from their queue, and count those nobody could read."""
     return _policy(
-        _allow("RelayRegistersDomains", SETUP, _arn(region, account_number, "identity/*")),
-        _allow("RelaySeesSets", ("ses:GetConfigurationSet",), _arn(region, account_number, "configuration-set/*")),
+        _allow("RelayTakesEvents", EVENTS, _arn(region, account_number, queue, "sqs")),
+        _allow("RelayCountsDeadLetters", COUNTING, _arn(region, account_number, dead, "sqs")),
     )
+
+
+def push_policy(topic_arns: Iterable[str]) -> Policy:
+    """Confirm to SNS that it may post the events of these topics here."""
+    return _policy(_allow("RelayConfirmsSubscriptions", ("sns:ConfirmSubscription",), sorted(topic_arns)))
 
 
 def suppression_policy() -> Policy:
@@ -66,5 +123,5 @@ def _allow(sid: str, actions: Iterable[str], resource: str | list[str]) -> Polic
     return {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": resource}
 
 
-def _arn(region: str, account_number: str, resource: str) -> str:
-    return f"arn:{partition_of(region)}:ses:{region}:{account_number}:{resource}"
+def _arn(region: str, account_number: str, resource: str, service: str = "ses") -> str:
+    return f"arn:{partition_of(region)}:{service}:{region}:{account_number}:{resource}"

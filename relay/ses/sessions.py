@@ -182,6 +182,12 @@ class _HttpSession(AIOHTTPSession):  # type: ignore[misc]
         return tls_context(authorities, Path(authorities).stat().st_mtime_ns)
 
 
+def trusting(ca_bundle: str | None) -> ssl.SSLContext:
+    """Trusts the authorities of a PEM file, or those that calls to AWS trust anyway. Blocks. Raises OSError."""
+    authorities = get_cert_path(ca_bundle or True)
+    return tls_context(authorities, Path(authorities).stat().st_mtime_ns)
+
+
 @lru_cache(maxsize=64)
 def tls_context(authorities: str, _changed_at: int) -> ssl.SSLContext:
     """Trusts the authorities of a PEM file. Shared: each would cost 20 ms and 0.7 MB. Raises OSError."""

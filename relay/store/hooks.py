@@ -17,15 +17,21 @@ _OPTION = "relay_hooks"
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """One webhook that is enabled. `events`: names, `email.*`, or `*`. `domains` None: of all sender domains."""
+    """One webhook that is enabled. `events`: names, `email.*`, or `*`. `domains` None: of all sender domains.
+
+    `tells`: what there is in its dialect. None: everything.
+    """
 
     id: int
     tenant_id: int
     events: tuple[str, ...]
     domains: frozenset[str] | None
+    tells: frozenset[str] | None = None
 
     def wants(self, type: str, domain: str | None) -> bool:
         if self.domains is not None and domain not in self.domains:
+            return False
+        if self.tells is not None and type not in self.tells:
             return False
         family = f"{type.partition('.')[0]}.*"
         return any(each in {"*", type, family} for each in self.events)
@@ -57,6 +63,10 @@ class Hooks:
 
     def seal(self, facts: Mapping[str, Any]) -> bytes:
         return self._sealer.seal_secret(json.dumps(facts, separators=(",", ":")), PURPOSE)
+
+    def seal_text(self, text: str) -> bytes:
+        """What nobody understands, as it came."""
+        return self._sealer.seal_secret(text, PURPOSE)
 
     def open(self, sealed: bytes) -> dict[str, Any]:
         """Raises SealingError."""

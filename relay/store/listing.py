@@ -24,8 +24,10 @@ STATES = ("held", "unknown", "sending", "queued", "failed", "cancelled", "sent")
 
 @dataclass(frozen=True, slots=True)
 class RecipientView:
-    """One recipient. `address` is None once it is forgotten. `notify` and `orcpt` are of DSN, as they were given."""
+    """One recipient; `id` is that of its row. `address` is None once it is forgotten. `notify` and `orcpt` are of DSN, as
+    they were given."""
 
+    id: int
     address: str | None
     field: str
     state: str
@@ -118,8 +120,17 @@ def views(db: Connection, which: Select[Any]) -> list[MessageView]:
     for person in db.execute(
         select(recipients).where(recipients.c.delivery_id.in_([row.id for row in rows])).order_by(recipients.c.id)
     ):
-        view = RecipientView(person.address, person.field, person.state, person.updated_at, person.notify, person.orcpt)
-        people[person.delivery_id].append(view)
+        people[person.delivery_id].append(
+            RecipientView(
+                person.id,
+                person.address,
+                person.field,
+                person.state,
+                person.updated_at,
+                person.notify,
+                person.orcpt,
+            )
+        )
     parts: dict[int, list[DeliveryView]] = defaultdict(list)
     for row in rows:
         parts[row.message_id].append(_delivery(row, people[row.id]))

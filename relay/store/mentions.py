@@ -27,6 +27,7 @@ from relay.store.schema import (
     template_versions,
     templates,
     tenants,
+    webhooks,
 )
 from relay.store.schema import (
     smtp_failures as _sessions,
@@ -230,9 +231,10 @@ def in_directory(db: Connection, words: Words) -> list[str]:
     """Where the person is named by what an operator or a tenant set up: it is theirs to change, and is not touched."""
     found: list[str] = []
     for table, what, columns, tenant in (
-        (tenants, "tenant", ("contact", "status_reason", "approval_note", "application"), tenants.c.id),
+        (tenants, "tenant", ("contact", "status_reason", "approval_note", "application", "appeal"), tenants.c.id),
         (domains, "domain", ("default_sender",), domains.c.tenant_id),
         (keys, "key", ("name", "sender_rule", "device"), keys.c.tenant_id),
+        (webhooks, "webhook", ("name", "url"), webhooks.c.tenant_id),
     ):
         maybe = words.maybe_in(*(table.c[name] for name in columns))
         for row in db.execute(select(table).where(words.within(tenant), maybe)).mappings():

@@ -13,7 +13,7 @@ from relay.store.clock import now_ms
 from relay.store.erasing import ERASED
 from relay.store.schema import contents, deliveries, events, messages, recipients
 
-FIELDS = ("mail_from", "header_from", "subject", "metadata", "envid", "tag", "rfc_message_id")
+FIELDS = ("mail_from", "header_from", "subject", "metadata", "envid", "tag", "rfc_message_id", "echo")
 PATIENCE = 2000  # milliseconds: how long readers of SQLite's log are waited for
 
 COARSE = 1000  # milliseconds that a file's time may be behind: naming one backup too many does no harm

@@ -30,6 +30,7 @@ from relay.errors import Kind
 from relay.message import Mode, Stream
 from relay.store.announcing import announce
 from relay.store.clock import LEASE, clock, milliseconds
+from relay.store.reckoning import reckon
 from relay.store.reports import tell
 from relay.store.schema import contents, deliveries, messages, recipients
 from relay.store.settling import Settled, settle
@@ -252,6 +253,7 @@ def _without_suppressed(db: Connection, loaded: Sequence[Delivery], now: int, dr
         out = [address for address in each.recipients if (each.tenant_id, address.lower()) in listed]
         rest = tuple(address for address in each.recipients if address not in out)
         if out:
+            reckon(db, [each.id], RecipientState.SUPPRESSED, now, only=out)
             db.execute(
                 update(recipients)
                 .where(recipients.c.delivery_id == each.id, recipients.c.address.in_(out))

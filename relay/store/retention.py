@@ -6,11 +6,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, Table, delete, func, select, tuple_, update
 
 from relay.store.clock import clock, milliseconds
 from relay.store.rows import put
-from relay.store.schema import SLIMS, contents, deliveries, events, messages, possible_duplicates, recipients, usage
+from relay.store.schema import (
+    SLIMS,
+    contents,
+    deliveries,
+    events,
+    heard,
+    messages,
+    possible_duplicates,
+    recipients,
+    tallies,
+    tenants,
+    usage,
+)
 from relay.store.usage import DAY
 
 SLICE = 500  # rows a sweep looks at in one transaction, so that nobody waits long behind it
@@ -123,7 +135,7 @@ def sweep_log(db: Connection, items: Sequence[Look]) -> Sequence[Gone]:
 
 
 def _sweep_log(db: Connection, item: Look) -> Gone:
-    before = _id_of(clock(db) - milliseconds(item.keep_for))
+    before = id_of(clock(db) - milliseconds(item.keep_for))
     seen = db.execute(
         select(messages.c.id, messages.c.open_deliveries, messages.c.wrapped_key.is_not(None).label("is_kept"))
         .where(messages.c.id > item.after, messages.c.id < before)
@@ -136,7 +148,7 @@ def _sweep_log(db: Connection, item: Look) -> Gone:
     return Gone(len(over), done[-1] if done else None)
 
 
-def _id_of(at: int) -> int:
+def id_of(at: int) -> int:
     """The least id a row can have that was made then (message.Ids)."""
     return max(0, at) << 21
 
@@ -165,6 +177,9 @@ def delete_messages(db: Connection, ids: Sequence[int]) -> None:
     if not ids:
         return
     theirs = select(deliveries.c.id).where(deliveries.c.message_id.in_(ids))
+    people = select(recipients.c.id).where(recipients.c.delivery_id.in_(theirs))
+    db.execute(delete(heard).where(heard.c.about.in_(theirs)))
+    db.execute(delete(heard).where(heard.c.about.in_(people)))
     db.execute(delete(recipients).where(recipients.c.delivery_id.in_(theirs)))
     db.execute(delete(deliveries).where(deliveries.c.message_id.in_(ids)))
     db.execute(delete(contents).where(contents.c.message_id.in_(ids)))
@@ -177,18 +192,25 @@ def sweep_events(db: Connection, items: Sequence[timedelta]) -> Sequence[int]:
 
 
 def _sweep_events(db: Connection, keep_for: timedelta) -> int:
-    before = _id_of(clock(db) - milliseconds(keep_for))
+    before = id_of(clock(db) - milliseconds(keep_for))
     over = select(events.c.id).where(events.c.id < before).order_by(events.c.id).limit(SLICE)
     return len(db.execute(delete(events).where(events.c.id.in_(over)).returning(events.c.id)).all())
 
 
 def sweep_counts(db: Connection, items: Sequence[None]) -> Sequence[int]:
-    """Delete figures of days that are too long ago. Returns how many rows that were."""
-    before = (clock(db) - milliseconds(COUNTS_KEPT_FOR)) // DAY
+    """Delete figures of days that are too long ago, one slice of each. Returns how many rows that were."""
+    day = (clock(db) - milliseconds(COUNTS_KEPT_FOR)) // DAY
     return [
-        sum(
-            len(db.execute(delete(table).where(table.c.day < before).returning(table.c.day)).all())
-            for table in (usage, possible_duplicates)
-        )
+        _before(db, possible_duplicates, "day", day)
+        + sum(_before(db, table, "day", day, of_tenants=True) for table in (usage, tallies))
         for _ in items
     ]
+
+
+def _before(db: Connection, table: Table, column: str, end: int, *, of_tenants: bool = False) -> int:
+    """`of_tenants`: the key begins with the tenant, and each has a range of its own to look at."""
+    key = tuple(table.primary_key.columns)
+    over = select(*key).where(table.c[column] < end).limit(SLICE)
+    if of_tenants:
+        over = over.where(table.c.tenant_id.in_(select(tenants.c.id)))
+    return len(db.execute(delete(table).where(tuple_(*key).in_(over)).returning(table.c[column])).all())

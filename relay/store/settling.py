@@ -12,6 +12,7 @@ from relay.delivery import FINAL, MOVES, RecipientState, Report, Settlement, Sta
 from relay.store import duplicates
 from relay.store.announcing import announce
 from relay.store.clock import clock
+from relay.store.reckoning import reckon
 from relay.store.reports import Told, tell
 from relay.store.schema import deliveries, messages, recipients
 
@@ -136,6 +137,7 @@ def _settle_sent(db: Connection, facts: Sequence[Settlement], now: int, owed: li
     )
     later = [fact.account for fact in facts if attempts.get(fact.delivery_id, 0) > fact.seen_attempt]
     duplicates.count(db, later, now)
+    reckon(db, list(attempts), RecipientState.SENT, now)
     move_recipients(db, list(attempts), RecipientState.SENT, now)
     owed += [row.id for row in rows if row.reports & Report.SUCCESS]
     return {row.id: row.message_id for row in rows}
@@ -158,6 +160,7 @@ def _settle_decision(db: Connection, item: Settlement, now: int, owed: list[int]
     if row is None:
         return {}
     if item.state is State.FAILED:
+        reckon(db, [item.delivery_id], RecipientState.FAILED, now)
         move_recipients(db, [item.delivery_id], RecipientState.FAILED, now)
         if row.reports & Report.FAILURE:
             owed.append(item.delivery_id)
@@ -207,6 +210,7 @@ def fail(db: Connection, ids: Sequence[int], now: int) -> tuple[set[int], tuple[
     """After deliveries failed by themselves: the same as `finish`, and their senders are told."""
     if not ids:
         return set(), ()
+    reckon(db, ids, RecipientState.FAILED, now)
     move_recipients(db, ids, RecipientState.FAILED, now)
     told = tell(db, ids, [RecipientState.FAILED], now)
     announce(db, ids, RecipientState.FAILED)

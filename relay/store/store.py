@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from relay import log
 from relay.errors import Kind, Problem
+from relay.judging import SENDFLEET, Policy
 from relay.sealing import MasterKey, Sealer
 from relay.store import checking, database, idempotency, suppressions, templates
 from relay.store.directory.installation import establish
@@ -23,6 +24,7 @@ from relay.store.hooks import Hooks, tell_hooks
 from relay.store.idempotency import HotAnswers
 from relay.store.listing import count_parts, sealed_part
 from relay.store.reports import Reporter, Reporting, report_on
+from relay.store.standings import judge_by
 from relay.store.suppressions import HotSuppressions, Suppression
 from relay.store.templates import HotTemplates
 from relay.store.writer import Item, Rank, Result, TaskWriter, ThreadWriter, Write, Writer
@@ -42,6 +44,7 @@ class Store:
         hot: tuple[HotSuppressions, HotAnswers, HotTemplates] | None,
         sealer: Sealer,
         hooks: Hooks,
+        policy: Policy = SENDFLEET,
     ) -> None:
         self._writer = writer
         self._engine = engine
@@ -49,6 +52,7 @@ class Store:
         self._hot = hot
         self.sealer = sealer
         self.hooks = hooks  # who is told of events over HTTP; replaced when the directory changed
+        self.policy = policy  # how tenants are judged
         self._locks: AsyncConnection | None = None
         self._owned: set[str] = set()
         self._turn = asyncio.Lock()
@@ -193,10 +197,12 @@ def _each(db: Connection, items: Sequence[Callable[[Connection], Answer]]) -> Se
 
 
 @asynccontextmanager
-async def open_store(url: URL, master: MasterKey, reporting: Reporting | None = None) -> AsyncIterator[Store]:
+async def open_store(
+    url: URL, master: MasterKey, reporting: Reporting | None = None, *, policy: Policy = SENDFLEET
+) -> AsyncIterator[Store]:
     """Open for a server: migrated (SQLite) or checked (PostgreSQL), and the only one on its SQLite file.
 
-    `reporting`: how senders are told what became of their mail; None: they are not.
+    `reporting`: how senders are told what became of their mail; None: they are not. `policy`: how tenants are judged.
     Raises StoreError or SealingError with what to do.
     """
     async with AsyncExitStack() as stack:
@@ -214,6 +220,7 @@ async def open_store(url: URL, master: MasterKey, reporting: Reporting | None = 
                 sealer = establish(db, master)
             hooks = Hooks(sealer)
             tell_hooks(writing, hooks)
+            judge_by(writing, policy)
             if reporting is not None:
                 report_on(writing, Reporter(reporting, sealer))
             reading = database.reading_engine(url)
@@ -234,10 +241,11 @@ async def open_store(url: URL, master: MasterKey, reporting: Reporting | None = 
                 sealer = await connection.run_sync(establish, master)
             hooks = Hooks(sealer)
             tell_hooks(engine.sync_engine, hooks)
+            judge_by(engine.sync_engine, policy)
             if reporting is not None:
                 report_on(engine.sync_engine, Reporter(reporting, sealer))
             writer = TaskWriter(engine)
-        store = Store(writer, engine, reading, hot, sealer, hooks)
+        store = Store(writer, engine, reading, hot, sealer, hooks, policy)
         if not store.is_alone:
             store.hold_locks_on(await engine.connect())
             stack.push_async_callback(store.give_up_locks)

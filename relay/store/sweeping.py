@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, delete, select, update
 
 from relay.delivery import RetryPolicy, State
 from relay.errors import Kind
 from relay.message import Stream
 from relay.store import duplicates
-from relay.store.clock import clock, milliseconds
+from relay.store.clock import LEASE, clock, milliseconds
 from relay.store.queue import Queue
 from relay.store.reports import Told
-from relay.store.schema import WAITING, contents, deliveries, messages
+from relay.store.schema import WAITING, contents, deliveries, feeds, messages
 from relay.store.settling import destroy, fail
 
+READ_BEFORE = timedelta(minutes=10)  # so long before an attempt, at most, the events of its account were last read
 SLICE = 500  # rows a sweep moves in one transaction, so that nobody waits long behind it
+_ENDED = {"state": "unknown", "kind": Kind.SES_UNKNOWN_OUTCOME.slug, "detail": "the process ended first"}
 
 
 def sweep_contents(db: Connection, items: Sequence[Sequence[int]]) -> Sequence[int]:
@@ -68,6 +72,50 @@ def _sweep_retention(db: Connection, now: int) -> set[int]:
     return destroy(db, messages.c.id.in_(over), now)
 
 
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Of a process that takes work. `is_alone`: no other one does. `window`: for how long an outcome is waited for."""
+
+    is_alone: bool
+    window: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Awaited:
+    """How many attempts a dead process had in hand, and how many outcomes the events of `accounts` may still tell."""
+
+    ended: int = 0
+    deliveries: int = 0
+    accounts: frozenset[str] = frozenset()
+
+
+def await_events(db: Connection, items: Sequence[Start]) -> Sequence[Awaited]:
+    """At start, before `recover`: outcomes that a dead process left open have their window, and from now on.
+
+    It counts only while events are read, and those that came meanwhile wait in their queue, for days. So it matters
+    whether they were read when the attempt began, and not for how long they were not since.
+    """
+    return [_await_events(db, clock(db), item) for item in items]
+
+
+def _await_events(db: Connection, now: int, start: Start) -> Awaited:
+    until = now + milliseconds(start.window)
+    ended, unknown = Counter[str](), Counter[str]()
+    for account, asked_at in db.execute(select(feeds.c.account, feeds.c.asked_at).where(feeds.c.asked_at.is_not(None))):
+        theirs = and_(WAITING, deliveries.c.account == account)
+        began_by = asked_at + milliseconds(READ_BEFORE)
+        due = deliveries.c.due_at <= min(until, began_by + milliseconds(start.window))
+        unknown[account] = _wait(db, and_(theirs, deliveries.c.state == "unknown", due), {"due_at": until})
+        lease_by = began_by + milliseconds(LEASE)
+        dead = deliveries.c.due_at <= (lease_by if start.is_alone else min(lease_by, now))
+        ended[account] = _wait(db, and_(theirs, deliveries.c.state == "sending", dead), {"due_at": until, **_ENDED})
+    return Awaited(ended.total(), (ended + unknown).total(), frozenset(ended + unknown))
+
+
+def _wait(db: Connection, which: ColumnElement[bool], values: Mapping[str, object]) -> int:
+    return len(db.execute(update(deliveries).where(which).values(values).returning(deliveries.c.id)).all())
+
+
 def recover(db: Connection, items: Sequence[bool]) -> Sequence[int]:
     """At start: attempts that a dead process left open become unknown, at once (True: we are alone) or by lease."""
     return [_expire_attempts(db, clock(db), is_alone) for is_alone in items]
@@ -77,14 +125,7 @@ def _expire_attempts(db: Connection, now: int, is_alone: bool) -> int:
     over = and_(WAITING, deliveries.c.state == "sending")
     if not is_alone:
         over = and_(over, deliveries.c.due_at <= now)
-    return len(
-        db.execute(
-            update(deliveries)
-            .where(over)
-            .values(state="unknown", due_at=now, kind=Kind.SES_UNKNOWN_OUTCOME.slug, detail="the process ended first")
-            .returning(deliveries.c.id)
-        ).all()
-    )
+    return len(db.execute(update(deliveries).where(over).values(due_at=now, **_ENDED).returning(deliveries.c.id)).all())
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         ["demo"],
         ["send"],
         *(["tenant", each] for each in ("list", "show", "create", "set", "suspend", "resume", "approve", "decline")),
-        *(["tenant", each] for each in ("request-approval", "usage")),
+        *(["tenant", each] for each in ("appeal", "request-approval", "usage")),
         *(["account", each] for each in ("list", "show", "add", "set", "remove", "pause", "resume")),
         *(["account", each] for each in ("test", "usage", "policies")),
         *(["domain", each] for each in ("list", "show", "add", "set", "remove", "verify", "dns")),

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from relay.message import uuid_of
-from relay.store import duplicates
+from relay.store import duplicates, listing
 from relay.store.beside import with_database
 from relay.store.clock import now_ms
+from relay.store.events import Event, note
 from tests.cli.program import found, refused, relay, run
 from tests.support import World, wait_for
 from tests.wire import Wire
@@ -150,6 +151,33 @@ def test_it_is_said_once_which_mail_is_meant(world: World, verb: str, which: lis
 def test_lots_of_nobody(world: World) -> None:
     assert "there is no tenant" in refused(world.folder, "queue", "hold", "--tenant", "nobody")
     assert "there is no message" in refused(world.folder, "queue", "hold", "0" * 24)
+
+
+def test_a_message_is_shown_with_what_happened_to_it(world: World) -> None:
+    public_id = send(world, "eve@list.test")
+    wait_for(lambda: look(world, public_id)["state"] == "sent")
+
+    def delivered(db: Any) -> None:
+        message = listing.message(db, public_id)
+        assert message is not None
+        people = [person.id for person in message.deliveries[0].recipients]
+        note(
+            db,
+            [
+                Event(
+                    "email.opened", message_id=message.id, at=0, data={"user_agent": "Caf\u00e9", "recipients": people}
+                )
+            ],
+        )
+
+    with_database(world.settings, lambda db, _: delivered(db))
+    events = look(world, public_id)["events"]
+    assert [each["event"] for each in events][:2] == ["email.queued", "email.sent"]
+    (opened,) = [each for each in events if each["event"] == "email.opened"]
+    assert (opened["recipients"], opened["data"]) == (["eve@list.test"], {"user_agent": "Caf\u00e9"})
+    table = relay(world.folder, "queue", "show", public_id)
+    assert "user_agent: Caf\\u00e9" in table
+    assert table.index("email.queued") < table.index("email.opened")
 
 
 def test_possible_duplicates_are_listed_by_day(world: World) -> None:

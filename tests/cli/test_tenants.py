@@ -63,16 +63,24 @@ def test_the_life_of_a_tenant(tmp_path: Path, database: str) -> None:
     assert suspended["status_by"].startswith("command ")
     assert "suspended already: bounces" in refused(folder, "tenant", "suspend", "acme", "--reason", "again")
     assert [each["name"] for each in found(folder, "tenant", "list", "--status", "suspended")] == ["acme"]
+    assert suspended["standing"]["shared"]["level"] == "good"  # it was done by hand
+    relay(folder, "tenant", "appeal", "acme", "--note", "the list was ours")
+    assert found(folder, "tenant", "show", "acme")["appeal"]["note"] == "the list was ours"
+    assert "the list was ours" in relay(folder, "tenant", "show", "acme")
+    assert [bool(each["appealed_at"]) for each in found(folder, "tenant", "list")] == [True, False]
+    assert "appealed already" in refused(folder, "tenant", "appeal", "acme", "--note", "hello?")
     relay(folder, "tenant", "resume", "acme", "--note", "mended")
+    assert found(folder, "tenant", "show", "acme")["appeal"] is None
+    assert "not suspended" in refused(folder, "tenant", "appeal", "acme", "--note", "why?")
     assert "not suspended" in refused(folder, "tenant", "resume", "acme")
 
     usage = found(folder, "tenant", "usage", "acme")
     assert (usage["recipients_this_month"], usage["left_this_month"], usage["days"]) == (0, 1_000_000, [])
     assert "sent nothing" in relay(folder, "tenant", "usage", "acme")
 
-    told_by = found(folder, "audit", "--target", "tenant acme", "--limit", "2")
-    assert [each["action"] for each in told_by] == ["tenant.resume", "tenant.suspend"]
-    assert told_by[1]["changes"]["status"] == ["active", "suspended"]
+    told_by = found(folder, "audit", "--target", "tenant acme", "--limit", "3")
+    assert [each["action"] for each in told_by] == ["tenant.resume", "tenant.appeal", "tenant.suspend"]
+    assert told_by[2]["changes"]["status"] == ["active", "suspended"]
     assert {each["tenant"] for each in found(folder, "audit", "--tenant", "acme")} == {"acme"}
     assert "status: suspended -> active" in relay(folder, "audit")
 

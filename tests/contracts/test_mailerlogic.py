@@ -411,7 +411,7 @@ def test_too_many_requests(scene: Scene) -> None:
         ("POST", "/api/v1/bulk-send", {}, 404, "not_found"),
         ("POST", "/api/bulk-send", {}, 404, "not_found"),
         ("POST", "/mailerlogic/api/v1/bulk-send", {}, 404, "not_found"),
-        ("GET", "/api/v1/events", {}, 404, "not_found"),
+        ("GET", "/mailerlogic/api/v1/events/1", {}, 404, "not_found"),
         ("GET", "/mailerlogic/api/v1/domains", {}, 404, "not_found"),
         ("GET", "/mailerlogic", {}, 404, "not_found"),
         ("POST", SEND, {"Content-Type": "text/plain"}, 415, "unsupported_media"),

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, func, select
 from relay.delivery import RetryPolicy
 from relay.dispatch import sweeps
 from relay.dispatch.sweeps import Sweeps
+from relay.dispatch.unknown import Feedback
 from relay.metrics import Metrics
 from relay.store import lateness, sweeping
 from relay.store.clock import now_ms
@@ -23,6 +24,7 @@ from tests import databases
 from tests.store.stories import message, play, put
 
 POLICY = RetryPolicy(max_age=timedelta(hours=24))
+FEEDBACK = Feedback(timedelta(0))
 
 
 async def states(store: Store) -> Counter[str]:
@@ -50,7 +52,7 @@ def test_after_a_day_without_ses_what_many_domains_had_waiting_fails_in_slices(
         old = now_ms() - 25 * 3_600_000
         for number in range(12):
             await put(store, message(store, tenant, domain=f"d{number % 4}.example", accepted_at=old))
-        tasks = Sweeps(store, POLICY, Metrics(), lambda *_: None, list, tuple)
+        tasks = Sweeps(store, POLICY, Metrics(), lambda *_: None, list, tuple, FEEDBACK)
         await tasks.start()
         assert (await states(store))["failed"] == 8  # the doors do not wait for all of it
         running = asyncio.create_task(tasks.run())
@@ -82,7 +84,9 @@ def test_a_chore_that_fails_each_time_keeps_no_other(tmp_path: Path, monkeypatch
 
         monkeypatch.setattr(sweeping, "sweep_retention", retain)
         running = asyncio.create_task(
-            Sweeps(store, POLICY, Metrics(), lambda *_: None, lambda: given.pop() if given else [], tuple).run()
+            Sweeps(
+                store, POLICY, Metrics(), lambda *_: None, lambda: given.pop() if given else [], tuple, FEEDBACK
+            ).run()
         )
         async with asyncio.timeout(10):
             await retained.wait()

@@ -22,8 +22,9 @@ from sqlalchemy.engine import URL
 
 from relay.app import Server, running
 from relay.delivery import OnUnknown, RetryPolicy, Settlement, State
-from relay.dispatch.unknown import LIVE_FOR, Fact, Feedback
+from relay.dispatch.unknown import LIVE_FOR, Feedback
 from relay.errors import Kind
+from relay.feedback.hearing import Verdict
 from relay.message import Stream
 from relay.sandbox.accounts import Account
 from relay.sandbox.faults import read_script
@@ -90,50 +91,6 @@ def test_an_account_has_a_window_or_is_silent_and_never_both(heard: list[tuple[s
         assert (account in silent) is not is_live
 
 
-# -- what an event says: pure ----------------------------------------------------------------------------------------
-
-TAGS = {"relay_id": ["7"], "attempt": ["2"], "ses:operation": ["SendRawEmail"]}
-
-
-def test_a_send_event_is_a_fact() -> None:
-    fact = Fact.of_mail("a", {"messageId": "0102", "tags": TAGS})
-    assert fact == Fact("a", 7, 2, "0102")
-    assert fact.settlement == Settlement(7, 2, State.SENT, "a", ses_message_id="0102")
-
-
-@pytest.mark.parametrize(
-    "mail",
-    [
-        {},
-        {"tags": TAGS},
-        {"messageId": "", "tags": TAGS},
-        {"messageId": 1, "tags": TAGS},
-        {"messageId": "x", "tags": []},
-        {"messageId": "x", "tags": {"attempt": ["1"]}},
-        *(
-            {"messageId": "x", "tags": TAGS | {"relay_id": tag}}
-            for tag in (
-                ["0"],
-                ["-1"],
-                ["01"],
-                ["7", "8"],
-                [],
-                "7",
-                [7],
-                [None],
-                ["9" * 19],
-                ["9" * 30],
-                ["\u0667"],
-                ["7\n"],
-            )
-        ),
-        {"messageId": "x", "tags": TAGS | {"attempt": ["first"]}},
-    ],
-)
-def test_mail_of_others_is_none_of_ours(mail: dict[str, Any]) -> None:
-    assert Fact.of_mail("a", mail) is None
-
-
 # -- what becomes of it, in both databases ---------------------------------------------------------------------------
 
 
@@ -147,6 +104,10 @@ async def unknown(store: Store, tenant: int, window: timedelta) -> tuple[str, in
     )
     await store.write(settle, outcome, Rank.SETTLE)
     return new.public_id, delivery.id
+
+
+def taken_by_ses(delivery_id: int, attempt: int, ses_message_id: str) -> Settlement:
+    return Settlement(delivery_id, attempt, State.SENT, "customer", ses_message_id=ses_message_id)
 
 
 async def look(store: Store, public_id: str) -> MessageView:
@@ -197,8 +158,8 @@ def test_without_a_window_the_policy_decides_and_is_counted(url: URL, on_unknown
 def test_a_fact_within_the_window_makes_it_sent_and_no_duplicate(url: URL) -> None:
     async def story(store: Store, tenant: int) -> None:
         public_id, delivery_id = await unknown(store, tenant, WINDOW)
-        fact = Fact("customer", delivery_id, 1, "0102-x")
-        settled: Settled = await store.write(settle, fact.settlement, Rank.SETTLE)
+        fact = taken_by_ses(delivery_id, 1, "0102-x")
+        settled: Settled = await store.write(settle, fact, Rank.SETTLE)
         assert not settled.is_stale
         assert settled.destroyed is not None
         found = await look(store, public_id)
@@ -207,7 +168,7 @@ def test_a_fact_within_the_window_makes_it_sent_and_no_duplicate(url: URL) -> No
         assert (delivery.kind, delivery.detail, delivery.due_at) == (None, None, None)
         assert found.destroyed_at is not None
         assert [each.state for each in delivery.recipients] == ["sent"]
-        again: Settled = await store.write(settle, fact.settlement, Rank.SETTLE)
+        again: Settled = await store.write(settle, fact, Rank.SETTLE)
         assert again.is_stale
         assert await counted(store) == {}
 
@@ -219,7 +180,7 @@ def test_a_fact_after_a_later_attempt_began_is_counted_by_day(url: URL) -> None:
         public_id, delivery_id = await unknown(store, tenant, NONE)
         await sweep(store, policy=RetryPolicy(first=NONE))
         await store.write(take, Order("customer", (QUEUE,), 9, 99), Rank.SETTLE)
-        await store.write(settle, Fact("customer", delivery_id, 1, "late").settlement, Rank.SETTLE)
+        await store.write(settle, taken_by_ses(delivery_id, 1, "late"), Rank.SETTLE)
         [delivery] = (await look(store, public_id)).deliveries
         assert (delivery.state, delivery.attempts, delivery.possible_duplicates) == ("sent", 2, 2)
         assert await counted(store) == {"customer": 2}
@@ -233,7 +194,7 @@ def test_a_fact_makes_what_a_restore_holds_sent(url: URL) -> None:
         [only] = (await look(store, new.public_id)).deliveries
         await store.change(lambda db: backup.hold_unsent(db, Actor("test"), "a backup"))
         assert (await look(store, new.public_id)).held_because is not None
-        await store.write(settle, Fact("customer", only.id, 1, "0102-y").settlement, Rank.SETTLE)
+        await store.write(settle, taken_by_ses(only.id, 1, "0102-y"), Rank.SETTLE)
         found = await look(store, new.public_id)
         # The attempt began after the backup was made: none of it is known here, and none is made.
         assert (found.state, found.deliveries[0].attempts, found.deliveries[0].possible_duplicates) == ("sent", 0, 0)
@@ -295,16 +256,17 @@ class Scene:
                 await asyncio.sleep(0.02)
         return found
 
-    async def send_facts(self) -> list[Fact]:
-        """What the Send events in the account's queue say, as a poller reads them."""
+    async def send_events(self) -> list[str]:
+        """The Send events in the account's queue, by attempt."""
         url = f"{self.ses.url}/customer/relay-events"
-        found: list[Fact] = []
         answer = await self._queue.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=5)
-        for each in answer.get("Messages", []):
-            event = json.loads(json.loads(each["Body"])["Message"])
-            fact = Fact.of_mail("customer", event["mail"]) if event["eventType"] == "Send" else None
-            found += [] if fact is None else [fact]
-        return found
+        bodies = [each["Body"] for each in answer.get("Messages", [])]
+        sends = [each for each in bodies if json.loads(json.loads(each)["Message"])["eventType"] == "Send"]
+        return sorted(sends, key=lambda each: json.loads(json.loads(each)["Message"])["mail"]["tags"]["attempt"])
+
+    async def hear(self, event: str) -> None:
+        """As who reads the queue does."""
+        assert await self.server._core.hearing.hear("customer", [event]) == [Verdict.HEARD]
 
     async def metric(self, name: str) -> float:
         await self.dispatcher.measure()
@@ -316,9 +278,19 @@ class Scene:
 @asynccontextmanager
 async def scene(folder: Path, **delivery: object) -> AsyncIterator[Scene]:
     known = [Account(name, (NAME,), daily_quota=-1) for name in ("customer", "operator")]
+    account = {
+        "region": "eu-west-1",
+        "endpoint_url": "SANDBOX_URL",
+        "rate": 900,
+        "feedback": {"via": "none"},  # the stories read the queue themselves
+    }
+    accounts = {
+        name: account | {"credentials": {"access_key_id": name, "secret_access_key": "any"}}
+        for name in ("customer", "operator")
+    }
     domain = {"mode": "byoc", "account": "customer", "configuration_set": "relay"}
     async with running_sandbox(known) as ses:
-        settings = relay_settings(folder, ses.url, domains={NAME: domain}, delivery=delivery)
+        settings = relay_settings(folder, ses.url, ses_accounts=accounts, domains={NAME: domain}, delivery=delivery)
         keys = {"aws_access_key_id": "customer", "aws_secret_access_key": "any"}
         async with running(settings) as server:
             client = get_session().create_client("sqs", region_name="eu-west-1", endpoint_url=ses.url, **keys)
@@ -333,18 +305,14 @@ def test_no_answer_after_the_body_and_then_a_send_event_is_one_mail_sent(tmp_pat
             stage.script("accept_then_close")
             await asyncio.to_thread(stage.post)
             assert (await stage.becomes("unknown")).deliveries[0].attempts == 1
-            [fact] = await stage.send_facts()
-            assert await stage.dispatcher.learn(fact)
+            [event] = await stage.send_events()
+            await stage.hear(event)
             found = await stage.becomes("sent")
             [delivery] = found.deliveries
-            assert (delivery.ses_message_id, delivery.attempts, delivery.possible_duplicates) == (
-                fact.ses_message_id,
-                1,
-                0,
-            )
+            [accepted] = stage.ses.state.mailbox.after("")
+            assert (delivery.ses_message_id, delivery.attempts, delivery.possible_duplicates) == (accepted.id, 1, 0)
             assert found.destroyed_at is not None
-            assert not await stage.dispatcher.learn(fact)  # SQS may hand an event out twice
-            assert len(stage.ses.state.mailbox.after("")) == 1
+            await stage.hear(event)  # SQS may hand an event out twice
             assert await stage.metric("relay_possible_duplicates_total") == 0
             assert await stage.metric('relay_possible_duplicates_today{account="customer"}') == 0
 
@@ -357,8 +325,8 @@ def test_a_send_event_that_is_faster_than_the_answer_settles_it(tmp_path: Path) 
             stage.script("accept_then_hang")
             await asyncio.to_thread(stage.post)
             assert (await stage.becomes("sending")).deliveries[0].attempts == 1
-            [fact] = await stage.send_facts()
-            assert await stage.dispatcher.learn(fact)
+            [event] = await stage.send_events()
+            await stage.hear(event)
             assert (await stage.becomes("sent")).destroyed_at is not None
             await stage.end_calls()  # the call comes to no answer, and that is no news
             async with asyncio.timeout(10):
@@ -414,9 +382,8 @@ def test_a_retry_by_hand_of_an_unknown_outcome_is_counted_and_in_every_line_of_t
             # As a command does, beside the server.
             await stage.server._core.store.change(lambda db: hand.move_by_hand(db, [retry]))
             await stage.becomes("sent")
-            first, second = sorted(await stage.send_facts(), key=lambda fact: fact.attempt)
-            assert (first.attempt, second.attempt) == (1, 2)  # it did go twice, and that was reported
-            assert not await stage.dispatcher.learn(first)
+            first, _ = await stage.send_events()  # it did go twice, and that was reported
+            await stage.hear(first)
             assert await stage.metric("relay_possible_duplicates_total") == 1
             assert await stage.metric('relay_possible_duplicates_today{account="customer"}') == 1
 

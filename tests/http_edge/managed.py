@@ -100,6 +100,18 @@ class Managed:
         name: str = self.made("/templates", body | fields)["name"]
         return name
 
+    def webhook(self, **fields: Any) -> str:
+        """Its id. Nobody listens there."""
+        body = {"url": f"http://127.0.0.1:9/{self.name('hook')}", "tenant": "acme", **fields}
+        made: str = self.made("/webhooks", body)["id"]
+        return made
+
+    def webhook_post(self) -> str:
+        """The path of what was posted to a webhook."""
+        answer = self.ask("POST", f"/webhooks/{self.webhook()}/test")
+        assert answer.status == 201, answer.body
+        return str(answer.headers["location"]).removeprefix(ROOT)
+
     def audited(self, target: str) -> list[Entry]:
         """What was written down about it, the newest first."""
         return with_database(
@@ -128,6 +140,7 @@ def managing(folder: Path, kind: str = "sqlite") -> Iterator[Managed]:
     """`kind`: of the database, one of DATABASES."""
     overrides = {
         "plans": PLANS,
+        "webhooks": {"allow_networks": ["127.0.0.0/8"], "allow_plain": True},
         "http": {
             "management_requests_per_minute": 100_000,
             "requests_per_minute": 100_000,

@@ -42,6 +42,12 @@ def _may_ask(managed: Managed) -> str:
     return "acme"
 
 
+def _may_appeal(managed: Managed) -> str:
+    managed.ask("POST", "/tenants/acme/resume")  # it may have appealed before
+    assert managed.ask("POST", "/tenants/acme/suspend", {"reason": "spam"}).status == 200
+    return "acme"
+
+
 # What each route is asked, of something fresh that acme has, or that is there for the operator.
 ASKED: dict[str, Callable[[Managed], Request]] = {
     "GET /tenants": lambda m: ("/tenants", None),
@@ -50,6 +56,7 @@ ASKED: dict[str, Callable[[Managed], Request]] = {
     "PATCH /tenants/{name}": lambda m: ("/tenants/acme", {"tier": m.name("tier")}),
     "POST /tenants/{name}/suspend": lambda m: (f"/tenants/{m.tenant()}/suspend", {"reason": "spam"}),
     "POST /tenants/{name}/resume": lambda m: (f"/tenants/{_suspended(m)}/resume", None),
+    "POST /tenants/{name}/appeal": lambda m: (f"/tenants/{_may_appeal(m)}/appeal", {"note": "it was not us"}),
     "POST /tenants/{name}/approve": lambda m: (f"/tenants/{m.tenant()}/approve", {"note": "welcome"}),
     "POST /tenants/{name}/decline": lambda m: (f"/tenants/{m.tenant()}/decline", {"note": "no"}),
     "POST /tenants/{name}/approval": lambda m: (f"/tenants/{_may_ask(m)}/approval", APPLICATION),
@@ -61,6 +68,7 @@ ASKED: dict[str, Callable[[Managed], Request]] = {
     "POST /ses-accounts/{name}/test": lambda m: ("/ses-accounts/acme-ses/test", None),
     "POST /ses-accounts/{name}/pause": lambda m: (f"/ses-accounts/{m.account()}/pause", {"reason": "later"}),
     "POST /ses-accounts/{name}/resume": lambda m: (f"/ses-accounts/{_paused(m)}/resume", None),
+    "POST /ses-accounts/{name}/setup": lambda m: ("/ses-accounts/acme-ses/setup", {"dry_run": True}),
     "GET /ses-accounts/{name}/usage": lambda m: ("/ses-accounts/acme-ses/usage", None),
     "GET /domains": lambda m: ("/domains", None),
     "POST /domains": lambda m: ("/domains", {"domain": f"{m.name('d')}.example", "mode": "byoc"}),
@@ -87,7 +95,18 @@ ASKED: dict[str, Callable[[Managed], Request]] = {
     "DELETE /templates/{name}": lambda m: (f"/templates/{m.template()}", None),
     "GET /templates/{name}/versions": lambda m: (f"/templates/{m.template()}/versions", None),
     "POST /templates/{name}/preview": lambda m: (f"/templates/{m.template()}/preview", None),
+    "GET /webhooks": lambda m: ("/webhooks", None),
+    "POST /webhooks": lambda m: ("/webhooks", {"url": f"http://127.0.0.1:9/{m.name('hook')}"}),
+    "GET /webhooks/{id}": lambda m: (f"/webhooks/{m.webhook()}", None),
+    "PATCH /webhooks/{id}": lambda m: (f"/webhooks/{m.webhook()}", {"retries": 3}),
+    "DELETE /webhooks/{id}": lambda m: (f"/webhooks/{m.webhook()}", None),
+    "POST /webhooks/{id}/rotate": lambda m: (f"/webhooks/{m.webhook()}/rotate", None),
+    "POST /webhooks/{id}/test": lambda m: (f"/webhooks/{m.webhook()}/test", None),
+    "GET /webhooks/{id}/deliveries": lambda m: (f"/webhooks/{m.webhook()}/deliveries", None),
+    "GET /webhooks/{id}/deliveries/{delivery}": lambda m: (m.webhook_post(), None),
+    "POST /webhooks/{id}/replay": lambda m: (f"/webhooks/{m.webhook()}/replay", None),
     "GET /stats": lambda m: ("/stats", None),
+    "GET /journal": lambda m: ("/journal", None),
     "GET /smtp-failures": lambda m: ("/smtp-failures", None),
 }
 # One list per tenant, and names of its own: the operator says whose, where others have no choice.
@@ -100,8 +119,8 @@ ONE_LIST = {
     "GET /templates/{name}/versions",
     "POST /templates/{name}/preview",
 }
-# A key for scoped.example makes no key for every domain, and registers no other domain.
-BEYOND_SCOPE = {"POST /keys", "POST /domains"}
+# A key for scoped.example makes no key and no webhook for every domain, and registers no other domain.
+BEYOND_SCOPE = {"POST /keys", "POST /domains", "POST /webhooks"}
 
 
 def rows() -> Iterator[tuple[str, str, str, str]]:
@@ -114,6 +133,12 @@ def rows() -> Iterator[tuple[str, str, str, str]]:
 def managed(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Managed]:
     with managing(tmp_path_factory.mktemp("access"), request.param) as managed:
         yield managed
+
+
+@pytest.fixture(autouse=True)
+def acme_may_send(managed: Managed) -> Iterator[None]:
+    yield
+    managed.ask("POST", "/tenants/acme/resume")
 
 
 def test_the_page_has_the_table_of_the_code() -> None:
@@ -139,7 +164,7 @@ def expected(route: str, permission: str, also: str, caller: str) -> int:
     if caller == "scoped":
         if also == ALSO[Also.WHOLE] or route in BEYOND_SCOPE:
             return 403
-        return 404 if re.search(r"/(domains|keys)/", route) else 200
+        return 404 if re.search(r"/(domains|keys|webhooks)/", route) else 200
     return 404 if caller == "other" and "{" in route else 200
 
 
@@ -170,6 +195,7 @@ ABSENT = {
     "/suppressions/": "/suppressions/nobody@one.test",
     "/keys/": f"/keys/{0:024x}",
     "/templates/": "/templates/nowhere",
+    "/webhooks/": f"/webhooks/{0:024x}",
 }
 
 
@@ -211,6 +237,7 @@ def test_lists_hold_nothing_of_others(managed: Managed) -> None:
         ("GET", "/suppressions/a@one.test?tenant={}", None),
         ("DELETE", "/suppressions/a@one.test?tenant={}", None),
         ("GET", "/stats?tenant={}", None),
+        ("GET", "/journal?tenant={}", None),
         ("POST", "/domains", {"domain": "new.example", "mode": "byoc", "tenant": "{}"}),
         ("POST", "/domains", {"domain": "new.example", "mode": "byoc", "account": "{}-ses"}),
         ("PATCH", "/domains/umbra.example", {"account": "{}-ses"}),

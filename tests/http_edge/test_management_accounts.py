@@ -53,7 +53,7 @@ def test_a_role_answers_with_what_to_paste(managed: Managed) -> None:
     assert statement["Condition"] == {"StringEquals": {"sts:ExternalId": external_id}}
     assert statement["Principal"] == {"AWS": f"arn:aws:iam::{ACCOUNT}:user/relay"}
     assert "444455556666" in str(policies["send"])
-    assert {"principal", "external_id", "trust", "send", "setup", "suppression", "said"} == policies.keys()
+    assert policies.keys() == {"principal", "external_id", "trust", "send", "setup", "events", "suppression", "said"}
     assert managed.ask("GET", "/ses-accounts/by-role").json == made
     [listed] = [each for each in managed.ask("GET", "/ses-accounts").json["data"] if each["name"] == "by-role"]
     assert "policies" not in listed
@@ -68,6 +68,31 @@ def test_a_role_answers_with_what_to_paste(managed: Managed) -> None:
     assert proven["ok"] is True, proven
     assert proven["caller"]["account"] == ACCOUNT
     assert {each["check"] for each in proven["findings"]} >= {"identity", "production", "sending", "enforcement"}
+
+
+def test_setting_up(managed: Managed) -> None:
+    name = managed.account(feedback={"queue": "by-api"})
+    shown = managed.ask("GET", f"/ses-accounts/{name}").json["feedback"]
+    assert shown == {"via": "sqs", "queue": "by-api", "topics": [], "endpoint_url": None}
+    planned = managed.ask("POST", f"/ses-accounts/{name}/setup", {"dry_run": True}).json
+    assert (planned["dry_run"], planned["ok"], planned["refused"]) == (True, False, None)
+    assert {"action": "sns:CreateTopic", "done": False} in [
+        {"action": each["action"], "done": each["done"]} for each in planned["steps"]
+    ]
+    made = managed.ask("POST", f"/ses-accounts/{name}/setup", {"track": {"broadcast": ["opens", "clicks"]}})
+    assert (made.status, made.json["ok"], made.json["refused"]) == (200, True, None)
+    again = managed.ask("POST", f"/ses-accounts/{name}/setup").json
+    assert (again["ok"], again["steps"]) == (True, [])
+    assert {each["state"] for each in again["findings"]} == {"fine"}
+    told = [each["said"] for each in again["findings"] if each["check"] == "event destination of relay-broadcast"]
+    assert told == ["the topic is told of what becomes of its mail, opens, clicks"]
+
+
+def test_setting_up_that_cannot_begin_says_so(managed: Managed) -> None:
+    name = managed.account(credentials={"access_key_id": "nobody", "secret_access_key": "x"})
+    assert managed.ask("POST", f"/ses-accounts/{name}/setup").status == 502
+    refused = managed.ask("POST", f"/ses-accounts/{name}/setup", {"push": "http://relay.example"})
+    assert refused.status == 400
 
 
 def test_usage(managed: Managed) -> None:

@@ -32,6 +32,8 @@ LEFT_OUT = {
     "POST /api/v1/emails/attachments": "answers only that files are not uploaded",
     "POST /api/v1/emails/attachment-uploads": "answers only that files are not uploaded",
 }
+# Whose bodies are somebody else's to make.
+NOT_OURS = {"/api/ses-notifications"}
 
 
 def endpoints() -> list[Any]:
@@ -115,9 +117,9 @@ def test_every_example_is_what_its_schema_says(whole: dict[str, Any]) -> None:
 
 def test_every_send_route_has_an_example(whole: dict[str, Any]) -> None:
     for method, path, operation in operations(whole):
-        if method == "POST" and "requestBody" in operation:
-            content = operation["requestBody"]["content"]["application/json"]
-            assert content.get("examples"), path
+        content = operation.get("requestBody", {}).get("content", {})
+        if method == "POST" and content and path not in NOT_OURS:
+            assert content["application/json"].get("examples"), path
 
 
 def test_what_every_answer_carries_is_documented(whole: dict[str, Any]) -> None:

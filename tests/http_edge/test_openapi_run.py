@@ -16,13 +16,14 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from relay.message import uuid_of
 from tests.http_edge.managed import ROOT, Managed, managing
 from tests.http_edge.test_management_access import ASKED
 
 LETTER = {"from": "news@shared.example", "to": "ana@one.test", "subject": "Hi", "text": "Hi Ana"}
 HERE = Path(__file__).parent
 # Operations that are documented, and cannot succeed here, each with the reason.
-NEVER: dict[str, str] = {}
+NEVER = {"POST /api/ses-notifications": "it takes what Amazon SNS has signed"}
 
 
 @pytest.fixture(scope="module")
@@ -36,17 +37,28 @@ def seeded(managed: Managed) -> Any:
     document = json.loads(managed.ask("GET", "/openapi.json").body.replace(b"mail.example.org", b"shared.example"))
     for path, methods in document["paths"].items():
         for method, operation in methods.items():
-            for parameter in operation.get("parameters", ()):
-                if parameter["in"] == "path":
-                    parameter["example"] = named(managed, method.upper(), path)
-    accounts = document["paths"][f"{ROOT}/ses-accounts"]["post"]["requestBody"]["content"]["application/json"]
-    accounts["examples"]["example_1"]["value"]["endpoint_url"] = managed.world.sandbox_url
+            in_path = [each for each in operation.get("parameters", ()) if each["in"] == "path"]
+            for parameter, example in zip(
+                in_path, named(managed, method.upper(), path) if in_path else (), strict=True
+            ):
+                parameter["example"] = example
+    put_in(document, "/ses-accounts", "endpoint_url", managed.world.sandbox_url)
+    for where in ("/webhooks", "/customer/webhooks"):
+        put_in(document, where, "url", "http://127.0.0.1:9/hook")
     return document
 
 
-def named(managed: Managed, method: str, path: str) -> str:
-    """What the path is to name: something fresh, for it may be the last that is done to it."""
+def put_in(document: Any, path: str, member: str, value: str) -> None:
+    """What is there, into the example of what is made."""
+    content = document["paths"][f"{ROOT}{path}"]["post"]["requestBody"]["content"]["application/json"]
+    content["examples"]["example_1"]["value"][member] = value
+
+
+def named(managed: Managed, method: str, path: str) -> tuple[str, ...]:
+    """What the parts of the path are to name: something fresh, for it may be the last that is done to it."""
     below = path.removeprefix(ROOT)
+    if below.startswith("/customer/webhooks/"):
+        return (uuid_of(managed.webhook(dialect="mailerlogic")),)
     if below.startswith("/emails/"):
         waiting = {"scheduled_at": f"{datetime.now(UTC) + timedelta(days=1):%Y-%m-%dT%H:%M:%SZ}"}
         sent = managed.ask("POST", "/emails", LETTER | waiting)
@@ -54,17 +66,17 @@ def named(managed: Managed, method: str, path: str) -> str:
         found: str = sent.json["id"]
         if below.endswith("/release"):
             assert managed.ask("POST", f"/emails/{found}/hold").status == 200
-        return found
+        return (found,)
     if below.startswith("/templates/"):
-        return managed.template(tenant="default")
+        return (managed.template(tenant="default"),)
     if below.startswith("/suppressions/"):
         address = f"{managed.name('gone')}@one.test"
         assert managed.ask("POST", "/suppressions", {"address": address}).status == 201
-        return address
+        return (address,)
     asked, _ = ASKED[f"{method} {below}"](managed)
     part = re.fullmatch(re.sub(r"\{\w+\}", "([^/]+)", below), asked)
     assert part, (asked, below)
-    return part[1]
+    return part.groups()
 
 
 def statuses(har: Path, document: Any) -> dict[str, set[int]]:

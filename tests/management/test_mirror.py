@@ -109,8 +109,8 @@ def test_what_ses_suppresses_is_pulled(play: Play) -> None:
         assert await stage.mirror() == Mirrored(pulled=2, pushed=0, skipped=1)
         found = await stage.list()
         assert {name: (each.reason, each.source) for name, each in found.items()} == {
-            "ana@dest.example": ("bounce", "ses"),
-            "bo@dest.example": ("complaint", "ses"),
+            "ana@dest.example": ("bounce", "ses-account"),
+            "bo@dest.example": ("complaint", "ses-account"),
             "cy@dest.example": ("known", "manual"),
         }
         assert found["ana@dest.example"].created_at > before

@@ -33,6 +33,21 @@ def loaded(used: dict[int, Used] | None = None, at: int = MAY) -> Quota:
     return quota
 
 
+def test_who_has_used_up_a_month_is_named_until_that_is_told() -> None:
+    quota = loaded({TENANT: Used(100, 0), OTHER: Used(99, 0)})
+    caps = {TENANT: 100, OTHER: 100, 3: 0, 4: None}
+    [found] = quota.reached(caps, MAY)
+    assert (found.tenant_id, found.used, found.monthly, found.month) == (TENANT, 100, 100, month_of(MAY))
+    assert quota.reached(caps, MAY) == [found]
+    quota.told([found])
+    assert quota.reached(caps, MAY) == []
+    quota.reserve(OTHER, 1, 100, MAY)
+    assert [each.tenant_id for each in quota.reached(caps, MAY)] == [OTHER]
+    assert quota.reached(caps, JUNE) == []
+    quota.reserve(TENANT, 100, 100, JUNE)
+    assert [each.tenant_id for each in quota.reached(caps, JUNE)] == [TENANT]
+
+
 def test_the_text_names_the_cap_what_is_used_and_when_it_resets() -> None:
     quota = loaded({TENANT: Used(95, 0)})
     quota.check(TENANT, 5, 100, MAY)

@@ -13,6 +13,7 @@ from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 
 from relay.sandbox.accounts import Account
+from relay.sandbox.queues import Queue
 from relay.sandbox.server import Running, running
 
 ACCOUNTS = (
@@ -60,6 +61,10 @@ class World:
         destination = {} if to is None else {"Destination": {"ToAddresses": to.split()}}
         answer = await ses.send_email(Content={"Raw": {"Data": raw}}, **destination, **more)
         return str(answer["MessageId"])
+
+    def queue(self, account: str = "operator", region: str = "eu-west-1", name: str = "relay-events") -> Queue:
+        held: Queue = self.sandbox.state.region_of(account, region).queues.find(name).queue
+        return held
 
     async def messages(self, **query: str) -> list[dict[str, Any]]:
         async with self.http.get(f"{self.url}/messages", params=query) as response:

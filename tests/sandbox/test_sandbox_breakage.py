@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, ReadTimeoutError
 
-from relay.sandbox import breakage, changes
+from relay.sandbox import breakage, changes, travel
 from relay.sandbox.accounts import Account, Allowance
 from relay.sandbox.faults import BadScript, Faults, read_refusal, read_script
 from relay.sandbox.refusals import Refusal
@@ -382,9 +382,9 @@ PAGE = (Path(__file__).parents[2] / "docs" / "sandbox.md").read_text("utf-8")
 
 def test_the_page_names_every_fault_and_every_change() -> None:
     named = re.findall(r'^\| `["{]*"?(\w+)', PAGE, re.M)
-    assert {*breakage.WORDS, *breakage.SPANS, "error", "refuse", *changes.MEMBERS} <= set(named)
+    assert {*breakage.WORDS, *breakage.SPANS, "error", "refuse", *changes.MEMBERS, *travel.MEMBERS} <= set(named)
 
 
-@pytest.mark.parametrize("body", re.findall(r"^curl .* -d '(.*)'$", PAGE, re.M))
+@pytest.mark.parametrize("body", re.findall(r"^curl .*/faults -d '(.*)'$", PAGE, re.M))
 def test_its_examples_can_be_played(body: str) -> None:
     assert read_refusal(body.encode()) or read_script(body.encode(), {"operator"})

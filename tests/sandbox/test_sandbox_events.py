@@ -12,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from relay.sandbox.queues import Queue
+from relay.sandbox.simulator import Outcome, outcome_of
 
 
 def at(*names: str) -> str:
@@ -109,6 +110,14 @@ def test_the_simulator_emits(play: Any, raw: bytes, to: str, expected: list[Any]
     play(story)
 
 
+@pytest.mark.parametrize("outcome", Outcome)
+def test_a_label_changes_nothing(outcome: Outcome) -> None:
+    for local in (outcome.value, f"{outcome.value}+a1", f"{outcome.value.upper()}+b+c", f"{outcome.value}+"):
+        assert outcome_of(f"{local}@simulator.amazonses.com") is outcome
+        assert outcome_of(f"{local}@Simulator.AmazonSES.com") is outcome
+        assert outcome_of(f"{local}@elsewhere.test") is Outcome.DELIVERED
+
+
 def test_long_headers_are_cut(play: Any, raw: bytes) -> None:
     async def story(world: Any) -> None:
         await world.send(b"".join(b"X-%d: %s\r\n" % (i, b"x" * 900) for i in range(20)) + raw, ConfigurationSetName="r")
@@ -148,7 +157,7 @@ def test_a_message_is_invisible_until_its_time_is_up(play: Any, raw: bytes) -> N
 def test_a_long_poll_wakes_for_a_message(play: Any, raw: bytes) -> None:
     async def story(world: Any) -> None:
         sqs, url = await queue_of(world)
-        queue = world.sandbox.state.queues["operator"]
+        queue = world.queue()
         poll = asyncio.create_task(sqs.receive_message(QueueUrl=url, WaitTimeSeconds=20))
         while not queue._waiting:
             await asyncio.sleep(0)
@@ -161,7 +170,7 @@ def test_a_long_poll_wakes_for_a_message(play: Any, raw: bytes) -> None:
 def test_a_poller_that_left_takes_nothing_with_it(play: Any, raw: bytes) -> None:
     async def story(world: Any) -> None:
         sqs, url = await queue_of(world)
-        queue = world.sandbox.state.queues["operator"]
+        queue = world.queue()
         poll = asyncio.create_task(sqs.receive_message(QueueUrl=url, WaitTimeSeconds=20))
         while not queue._waiting:
             await asyncio.sleep(0)
@@ -185,7 +194,7 @@ def test_batches_are_deleted_entry_by_entry(play: Any, raw: bytes) -> None:
         )
         assert [entry["Id"] for entry in answer["Successful"]] == ["0", "1", "2"]
         assert [(entry["Id"], entry["Code"]) for entry in answer["Failed"]] == [("made-up", "ReceiptHandleIsInvalid")]
-        assert world.sandbox.state.queues["operator"].counts() == (0, 0)
+        assert world.queue().counts() == (0, 0)
 
     play(story)
 
@@ -222,7 +231,11 @@ def test_each_account_has_its_own_queue(play: Any, raw: bytes) -> None:
             "TooManyEntriesInBatchRequest",
         ),
         ("get_queue_attributes", {"QueueUrl": "URL", "AttributeNames": ["Nope"]}, "InvalidAttributeName"),
-        ("list_queues", {}, "UnknownOperationException"),
+        (
+            "add_permission",
+            {"QueueUrl": "URL", "Label": "x", "AWSAccountIds": ["1"], "Actions": ["*"]},
+            "UnknownOperationException",
+        ),
     ],
 )
 def test_sqs_refusals(play: Any, operation: str, parameters: dict[str, Any], code: str) -> None:

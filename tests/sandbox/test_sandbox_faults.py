@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
-from relay.sandbox import rest, sqs
-from relay.sandbox.faults import OPERATIONS, BadScript, read_script
+from relay.sandbox import rest, sns_subscriptions, sqs_queues
+from relay.sandbox.faults import BadScript, read_script
+from relay.sandbox.operations import OPERATIONS
 
 
 @pytest.mark.parametrize(
@@ -199,7 +200,12 @@ def test_bad_scripts(body: bytes, places: list[str]) -> None:
 
 
 def test_every_operation_can_be_scripted() -> None:
-    assert {operation.name for operation in rest.OPERATIONS} | set(sqs.OPERATIONS) == OPERATIONS
+    others: list[dict[str, Any]] = [
+        sqs_queues.OPERATIONS,
+        sns_subscriptions.OPERATIONS,
+        sns_subscriptions.STS_OPERATIONS,
+    ]
+    assert {operation.name for operation in rest.OPERATIONS}.union(*others) == OPERATIONS
 
 
 def test_identities_meet_faults_too(play: Any) -> None:

@@ -7,13 +7,24 @@ from typing import Any
 
 import pytest
 
-from relay.ses.policies import partition_of, send_policy, setup_policy, suppression_policy, trust_policy
+from relay.ses.policies import (
+    partition_of,
+    push_policy,
+    queue_policy,
+    send_policy,
+    setup_policy,
+    suppression_policy,
+    trust_policy,
+)
 
 NUMBER = "111122223333"
 ALL = [
     trust_policy("arn:aws:iam::111122223333:role/relay", "ab" * 24),
     send_policy("eu-west-1", NUMBER, ["a.example"], ["main"]),
     setup_policy("eu-west-1", NUMBER),
+    setup_policy("eu-west-1", NUMBER, "events", ()),
+    queue_policy("eu-west-1", NUMBER, "events", "events-dead"),
+    push_policy([f"arn:aws:sns:eu-west-1:{NUMBER}:events"]),
     suppression_policy(),
 ]
 
@@ -57,14 +68,40 @@ def test_sending(region: str, domains: list[str], sets: list[str], resources: li
 
 
 def test_setting_up() -> None:
-    domains, sets = setup_policy("us-gov-west-1", NUMBER)["Statement"]
+    region = "us-gov-west-1"
+    domains, sets, topic, queues = setup_policy(region, NUMBER, "told", ["events", "events-dead"])["Statement"]
     assert domains["Action"] == [
         "ses:CreateEmailIdentity",
         "ses:GetEmailIdentity",
         "ses:PutEmailIdentityMailFromAttributes",
+        "ses:PutEmailIdentityFeedbackAttributes",
     ]
-    assert domains["Resource"] == f"arn:aws-us-gov:ses:us-gov-west-1:{NUMBER}:identity/*"
-    assert sets["Action"] == ["ses:GetConfigurationSet"]
+    assert domains["Resource"] == f"arn:aws-us-gov:ses:{region}:{NUMBER}:identity/*"
+    assert sets["Resource"] == f"arn:aws-us-gov:ses:{region}:{NUMBER}:configuration-set/*"
+    assert "ses:CreateConfigurationSetEventDestination" in sets["Action"]
+    arn = f"arn:aws-us-gov:sns:{region}:{NUMBER}:told"
+    assert topic["Resource"] == [arn, f"{arn}:*"]  # the topic, and its subscriptions
+    assert queues["Resource"] == [f"arn:aws-us-gov:sqs:{region}:{NUMBER}:events{end}" for end in ("", "-dead")]
+
+
+def test_without_queues_there_is_nothing_to_allow_of_them() -> None:
+    assert "sqs:" not in json.dumps(setup_policy("eu-west-1", NUMBER, queues=()))
+
+
+def test_taking_events() -> None:
+    taken, dead = queue_policy("eu-west-1", NUMBER, "events", "laid-aside")["Statement"]
+    assert {"sqs:ReceiveMessage", "sqs:DeleteMessage"} <= {*taken["Action"]}
+    assert taken["Resource"] == f"arn:aws:sqs:eu-west-1:{NUMBER}:events"
+    assert (dead["Action"], dead["Resource"]) == (
+        ["sqs:GetQueueUrl", "sqs:GetQueueAttributes"],
+        f"arn:aws:sqs:eu-west-1:{NUMBER}:laid-aside",
+    )
+
+
+def test_being_posted_to() -> None:
+    arns = [f"arn:aws:sns:eu-west-1:{NUMBER}:{name}" for name in ("a", "b")]
+    [statement] = push_policy(reversed(arns))["Statement"]
+    assert (statement["Action"], statement["Resource"]) == (["sns:ConfirmSubscription"], arns)
 
 
 def test_suppressions() -> None:

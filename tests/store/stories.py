@@ -10,6 +10,7 @@ from typing import TypeVar
 from sqlalchemy.engine import URL
 
 from relay.delivery import State
+from relay.judging import SENDFLEET, Policy
 from relay.message import Address, Addressee, Dsn, Ids, Mode, Options, Stream, new_public_id
 from relay.sealing import MasterKey
 from relay.store import database
@@ -26,13 +27,19 @@ MASTER = MasterKey(bytes(32))
 IDS = Ids()
 
 
-def play(url: URL, story: Callable[[Store, int], Awaitable[T]], reporting: Reporting | None = None) -> T:
+def play(
+    url: URL,
+    story: Callable[[Store, int], Awaitable[T]],
+    reporting: Reporting | None = None,
+    *,
+    policy: Policy = SENDFLEET,
+) -> T:
     """Run a story on an opened store; it is also given the default tenant."""
 
     async def whole() -> T:
         if not database.is_sqlite(url):
             await database.migrate_postgresql(url)
-        async with open_store(url, MASTER, reporting) as store:
+        async with open_store(url, MASTER, reporting, policy=policy) as store:
             return await story(store, await store.read(installation.default_tenant))
 
     return asyncio.run(whole())
@@ -49,6 +56,7 @@ def message(
     domain: str = "byoc.example",
     keep_for: timedelta | None = None,
     accepted_at: int | None = None,
+    account: str | None = None,
 ) -> NewMessage:
     """A message with one delivery per group of recipients."""
     message_id = IDS.next()
@@ -87,6 +95,7 @@ def message(
         dsn=Dsn(),
         options=Options(),
         forgets=mode is Mode.BYOC,
+        account=account,
     )
 
 

@@ -247,7 +247,7 @@ def test_the_log_of_kept_content_goes_once_that_is_destroyed(url: URL) -> None:
 
 def test_ids_are_made_of_the_time_that_the_log_goes_by() -> None:
     at = now_ms()
-    assert abs(retention._id_of(at) - IDS.next()) < 5000 << 21
+    assert abs(retention.id_of(at) - IDS.next()) < 5000 << 21
 
 
 def test_events_and_figures_have_an_end(url: URL) -> None:

@@ -563,6 +563,7 @@ NAMED = {"{name}": "no-such", "{id}": f"{1:024x}", "{address:path}": "nobody@one
 BODIES = {
     "/tenants/{name}/suspend": {"reason": "r"},
     "/tenants/{name}/decline": {"note": "n"},
+    "/tenants/{name}/appeal": {"note": "n"},
     "/tenants/{name}/approval": APPLICATION.model_dump(),
 }
 

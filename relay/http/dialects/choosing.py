@@ -25,6 +25,7 @@ MOUNTS: Mapping[str, Dialect] = {
 _OWN_PATHS = (
     (re.compile(r"/api/send/?"), SENDFLEET),
     (re.compile(r"/api/(?:v1/)?(?:send|batch|bulk-send)"), MAILERLOGIC),
+    (re.compile(r"/api/v1/customer/webhooks(?:/[^/]*)?"), MAILERLOGIC),
     (re.compile(r"/api/v1/(?:me|emails/send|emails/send/batch|emails/attachment(?:s|-uploads)(?:/.*)?)"), SENDMUX),
     (re.compile(r"/api/v1/(?:events|emails/[0-9A-Fa-f]{8}-[0-9A-Fa-f-]{27}/events)"), MAILERLOGIC),
 )

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import Field, RootModel
 
 from relay.delivery import RecipientState, State
+from relay.http.dialects.mailerlogic_events import MailerLogicEvents as MailerLogicEvents
 from relay.http.management.shown import Id, Listed, Shown
 from relay.message import Mode, Stream
 
@@ -127,38 +128,6 @@ class ContentShown(Shown):
     attachments: list[FileShown]
     size: int
     truncated: bool
-
-
-# -- MailerLogic's, for who asks by a UUID ---------------------------------------------------------------------------
-
-
-class MailerLogicEvent(Shown):
-    """One event of one recipient (MailerLogic contract 7)."""
-
-    id: str
-    email_id: str
-    customer_id: str
-    event_type: str
-    status: RecipientState
-    recipient: str | None
-    sender: str | None = Field(alias="from")
-    timestamp: datetime
-    event_data: dict[str, Any]
-    created_at: datetime
-
-
-class Pagination(Shown):
-    page: int
-    limit: int
-    total: int
-    pages: int
-
-
-class MailerLogicEvents(Shown):
-    """A page of a message's events, as MailerLogic tells them."""
-
-    events: list[MailerLogicEvent]
-    pagination: Pagination
 
 
 class EventsShown(RootModel[Listed[EventShown] | MailerLogicEvents]):

@@ -1,4 +1,4 @@
-"""The management API: tenants, SES accounts, domains, keys, suppressions and figures, each in a module of its noun."""
+"""The management API: tenants, SES accounts, domains, keys and so on, each in a module of its noun; events, figures."""
 
 from relay.http.management.table import ROUTES, endpoints
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any
 
 from starlette.responses import Response
@@ -10,12 +11,14 @@ from relay.declared import AccountChange, AccountFields
 from relay.http.management.answers import View, created, done, gone, listed, moment, single
 from relay.http.management.asking import Listing, Nothing, Said, narrowed
 from relay.http.management.rules import Call
+from relay.management.setting_up import TRACKED, Asked
+from relay.message import Stream
 from relay.ses.proof import Proof
 from relay.ses.wire import Quota
 from relay.store.directory import accounts
 from relay.store.directory.accounts import SesAccount, Sort
 from relay.store.directory.installation import shown
-from relay.values import Label, Name, Section
+from relay.values import Label, Name, Section, WebUrl, Yes
 
 
 class Wanted(Listing):
@@ -31,6 +34,21 @@ class NewAccount(AccountFields):
 
 class MaybeReason(Section):
     reason: Said | None = None
+
+
+class Trackable(Enum):
+    OPENS = "opens"
+    CLICKS = "clicks"
+
+
+class WantedSetup(Section):
+    """`push`: the public https:// URL of this installation, for SNS to post to. `track`: of whole streams; of one that
+    is not named, what is there stays."""
+
+    dry_run: Yes = False
+    push: WebUrl | None = None
+    track: dict[Stream, tuple[Trackable, ...]] = {}
+    stop_feedback_mail: Yes = False
 
 
 def view(account: SesAccount) -> View:
@@ -49,6 +67,7 @@ def view(account: SesAccount) -> View:
         "egress": {"proxy": account.proxy, "ca_bundle": account.ca_bundle},
         "rate": account.rate,
         "concurrency": account.concurrency,
+        "feedback": account.feedback.model_dump(mode="json"),
         "declared_in_file": account.is_declared,
         "disabled_at": moment(account.disabled_at),
         "created_at": moment(account.created_at),
@@ -129,6 +148,16 @@ def _proof(proof: Proof) -> View:
             for each in proof.findings
         ],
     }
+
+
+async def set_up(call: Call[Nothing, WantedSetup]) -> Response:
+    """200 whatever comes of it: what AWS refused, and what was done until then, is the answer."""
+    body = call.body
+    tracking = {stream: frozenset(TRACKED[each.value] for each in wanted) for stream, wanted in body.track.items()}
+    asked = Asked(body.push, tracking, body.stop_feedback_mail)
+    account, desk = await _found(call), call.state.desk
+    found = await desk.set_up(call.actor, account, asked, is_dry=body.dry_run, told=lambda _: None)
+    return done(found.as_json())
 
 
 async def usage(call: Call[Nothing, Nothing]) -> Response:

@@ -15,6 +15,7 @@ from relay.store.directory.paging import Asked, place
 from relay.values import Line, Section, faults_of
 
 Model = TypeVar("Model", bound=BaseModel)
+UNASKED = "is not a parameter of this request"
 LAST_YEAR = 9000  # a later moment could leave the calendar in another time zone
 
 
@@ -67,6 +68,14 @@ class Listing(Section):
         return Asked(self.limit, self.cursor)
 
 
+def refuse_of(asked: Section, *names: str) -> None:
+    """Where one path can be asked in two ways: raises Problem(BAD_REQUEST) for what is of the other."""
+    fields = type(asked).model_fields
+    given = [fields[name].alias or name for name in names if getattr(asked, name) is not None]
+    if given:
+        raise Problem(Kind.BAD_REQUEST, faults=tuple(Fault(name, UNASKED) for name in given))
+
+
 def read(
     query: type[Section], given: Iterable[tuple[str, str]], body: type[Section], members: dict[str, Any]
 ) -> tuple[Section, Section]:
@@ -74,7 +83,7 @@ def read(
     pairs = list(given)
     counts = Counter(name for name, _ in pairs)
     faults = [Fault(printable(name), "is given twice") for name, count in counts.items() if count > 1]
-    asked, more = _checked(query, dict(pairs), "is not a parameter of this request")
+    asked, more = _checked(query, dict(pairs), UNASKED)
     said, rest = _checked(body, members, "is not a known field")
     faults += more + rest
     if faults or asked is None or said is None:

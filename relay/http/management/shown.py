@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Annotated, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from relay.declared import Approval, Device, Permission, SenderRule, TenantSettings, TenantStatus
+from relay.judging import Enforce, Level
 from relay.store.smtp_failures import Reason
 
 Item = TypeVar("Item")
@@ -41,6 +42,46 @@ class ApplicationShown(Shown):
     requested_at: datetime | None
 
 
+class AppealShown(Shown):
+    """What a suspended tenant said when it appealed."""
+
+    note: str
+    appealed_at: datetime
+
+
+class WindowShown(Shown):
+    """What became of a tenant's mail of one mode in the last days. `since`: nothing from before counts, for it was
+    resumed then."""
+
+    level: Level
+    level_at: datetime | None
+    since: datetime | None
+    sends: int
+    bounces: int
+    complaints: int
+    bounce_rate: float
+    complaint_rate: float
+
+
+class LimitsShown(Shown):
+    """By what tenants are judged. Rates are parts of all recipients."""
+
+    window_hours: int
+    min_sends: int
+    bounce_rate: float
+    complaint_rate: float | None
+    complaints_are_bounces: bool
+    enforce: Enforce
+
+
+class StandingShown(Shown):
+    """How a tenant stands by what became of its mail."""
+
+    shared: WindowShown
+    byoc: WindowShown
+    limits: LimitsShown
+
+
 class TenantShown(Shown):
     """A tenant. `status_by` and `approval_by` are for the operator alone."""
 
@@ -55,6 +96,8 @@ class TenantShown(Shown):
     approval_at: datetime | None
     approval_by: str | None = None
     application: ApplicationShown | None
+    appeal: AppealShown | None
+    standing: StandingShown
     plan: str | None
     tier: str | None
     contact: str | None
@@ -105,33 +148,6 @@ class SuppressionShown(Shown):
     note: str | None
     created_at: datetime
     expires_at: datetime | None
-
-
-class MonthShown(Shown):
-    name: str
-    messages: int
-    recipients: int
-    quota: int | None
-    left: int | None
-    starts_anew_at: datetime
-
-
-class DayShown(Shown):
-    date: date
-    messages: int
-    recipients: int
-
-
-class StatsShown(Shown):
-    """How much a tenant had accepted, by UTC days, and its month against its plan."""
-
-    tenant: str
-    month: MonthShown
-    daily_guideline: int | None
-    plan: str | None
-    first: date = Field(alias="from")
-    last: date = Field(alias="to")
-    days: list[DayShown]
 
 
 class SmtpFailureShown(Shown):

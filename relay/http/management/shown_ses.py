@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Literal
 
-from relay.declared import DomainStatus
+from relay.declared import DomainStatus, Via
 from relay.http.management.shown import Id, Shown
 from relay.message import Mode, Stream
 
@@ -26,6 +26,15 @@ class EgressShown(Shown):
     ca_bundle: str | None
 
 
+class FeedbackShown(Shown):
+    """How the events of an SES account come here. `topics`: whose posts are believed."""
+
+    via: Via
+    queue: str
+    topics: list[str]
+    endpoint_url: str | None
+
+
 class PoliciesShown(Shown):
     """What to paste into AWS."""
 
@@ -34,6 +43,7 @@ class PoliciesShown(Shown):
     trust: dict[str, Any] | None
     send: dict[str, Any]
     setup: dict[str, Any]
+    events: dict[str, Any] | None
     suppression: dict[str, Any]
     said: str | None
 
@@ -54,6 +64,7 @@ class AccountShown(Shown):
     egress: EgressShown
     rate: float
     concurrency: int | None
+    feedback: FeedbackShown
     declared_in_file: bool
     disabled_at: datetime | None
     created_at: datetime
@@ -81,6 +92,43 @@ class ProofShown(Shown):
     ok: bool
     caller: CallerShown | None
     findings: list[FindingShown]
+
+
+class StepShown(Shown):
+    """A change at AWS, by what IAM calls it, or here."""
+
+    action: str
+    said: str
+    done: bool
+
+
+class MatterShown(Shown):
+    """One thing that events need, as it was before: `amiss` is mended by steps, `by_hand` by nobody but you."""
+
+    check: str
+    state: Literal["fine", "amiss", "by_hand", "unseen", "taken"]
+    said: str
+    remedy: str | None
+
+
+class RefusedShown(Shown):
+    action: str
+    said: str
+    remedy: str | None
+
+
+class SetupShown(Shown):
+    """What an account's events need, and what was done about it. `lines`: what belongs in the configuration file."""
+
+    name: str
+    region: str
+    account_number: str | None
+    dry_run: bool
+    ok: bool
+    steps: list[StepShown]
+    findings: list[MatterShown]
+    lines: dict[str, Any] | None
+    refused: RefusedShown | None
 
 
 class QuotaShown(Shown):

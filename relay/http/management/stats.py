@@ -1,8 +1,10 @@
-"""How much a tenant sent: day by day, and this UTC month against its plan."""
+"""How much a tenant sent and what became of it: day by day, by domain, stream or tag; and this UTC month against its
+plan."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any
 
@@ -14,15 +16,17 @@ from relay.http.management.asking import Nothing
 from relay.http.management.rules import Call
 from relay.routing.standing import DEFAULT_PLAN
 from relay.settings import Plan
-from relay.store import usage
+from relay.store import Connection, tallies, usage
 from relay.store.clock import now_ms
 from relay.store.directory import tenants
 from relay.store.directory.tenants import Tenant
+from relay.store.tallies import By, Figures
 from relay.store.usage import DAY, EPOCH, Day
 from relay.values import Name, Section
 
 MAX_DAYS = 400
 USUAL = timedelta(days=29)  # before the last day
+MOST_GROUPS = 1000
 
 
 def _day(value: Any) -> Any:
@@ -32,11 +36,13 @@ def _day(value: Any) -> Any:
 
 
 class Span(Section):
-    """From the first day to the last, both by UTC; the last 30 days if it does not say."""
+    """From the first day to the last, both by UTC; the last 30 days if it does not say. `by`: the figures of the whole
+    span in groups, too."""
 
     tenant: Name | None = None
     first: Annotated[date, BeforeValidator(_day)] | None = Field(default=None, alias="from")
     last: Annotated[date, BeforeValidator(_day)] | None = Field(default=None, alias="to")
+    by: By | None = None
 
     @property
     def days(self) -> tuple[date, date]:
@@ -52,15 +58,24 @@ class Span(Section):
 
 
 async def show(call: Call[Span, Nothing]) -> Response:
+    """What became of mail is of the key's domains; what was accepted, and the plan, of its tenant as a whole."""
     owner, (first, last), now = call.owner(call.query.tenant), call.query.days, now_ms()
     start, following = usage.month_of(now)
-    tenant, daily, month = await call.state.store.read(
-        lambda db: (
-            found := tenants.find(db, owner),
-            usage.daily(db, first.toordinal() - EPOCH, last.toordinal() - EPOCH, found.id),
+    by = call.query.by
+
+    def read(db: Connection) -> tuple[Tenant, list[Day], list[Day], dict[int, Figures], dict[str, Figures]]:
+        found = tenants.find(db, owner)
+        days = first.toordinal() - EPOCH, last.toordinal() - EPOCH
+        span = tallies.Span(found.id, *days, scope=call.credential.scope)
+        return (
+            found,
+            usage.daily(db, *days, found.id),
             usage.daily(db, start, following - 1, found.id),
+            tallies.daily(db, span),
+            {} if by is None else tallies.grouped(db, span, by, MOST_GROUPS),
         )
-    )
+
+    tenant, daily, month, came, groups = await call.state.store.read(read)
     senders = call.state.intake.senders
     has_default = DEFAULT_PLAN in senders.plans
     seen = _view(tenant, senders.plan(tenant), month, (start, following))
@@ -68,8 +83,14 @@ async def show(call: Call[Span, Nothing]) -> Response:
         call.request,
         seen
         | {"plan": tenant.plan or (DEFAULT_PLAN if has_default else None)}
-        | {"from": str(first), "to": str(last), "days": _days(first, last, daily)},
+        | {"from": str(first), "to": str(last), "days": _days(first, last, daily, came)}
+        | {"totals": _figures(tallies.total(came.values())), "by": None if by is None else by.value}
+        | {"groups": None if by is None else [{"name": name or None} | _figures(of) for name, of in groups.items()]},
     )
+
+
+def _figures(figures: Figures) -> View:
+    return dict(figures) | {"rates": tallies.rates(figures)}
 
 
 def _view(tenant: Tenant, plan: Plan, month: list[Day], days: tuple[int, int]) -> View:
@@ -88,15 +109,12 @@ def _view(tenant: Tenant, plan: Plan, month: list[Day], days: tuple[int, int]) -
     }
 
 
-def _days(first: date, last: date, daily: list[Day]) -> list[View]:
+def _days(first: date, last: date, daily: list[Day], came: Mapping[int, Figures]) -> list[View]:
     """Every day, those without mail, too."""
-    sent = {usage.date_of(each.day): each for each in daily}
-    every = [first + timedelta(days=number) for number in range((last - first).days + 1)]
-    return [
-        {
-            "date": str(day),
-            "messages": sent[day].messages if day in sent else 0,
-            "recipients": sent[day].recipients if day in sent else 0,
-        }
-        for day in every
-    ]
+    accepted, nothing = {each.day: each for each in daily}, tallies.total([])
+    view: list[View] = []
+    for day in range(first.toordinal() - EPOCH, last.toordinal() - EPOCH + 1):
+        of = accepted.get(day)
+        counts = {"messages": of.messages if of else 0, "recipients": of.recipients if of else 0}
+        view.append({"date": str(usage.date_of(day))} | counts | dict(came.get(day, nothing)))
+    return view

@@ -32,8 +32,11 @@ GROUPS = {
     "keys": "Keys",
     "suppressions": "Suppressions",
     "stats": "Stats",
+    "journal": "Events",
+    "events": "Events",
     "smtp-failures": "SMTP failures",
     "templates": "Templates",
+    "webhooks": "Webhooks",
     "emails": "Emails",
 }
 SERVER = "Server"
@@ -45,6 +48,8 @@ NAMED = {
     "keys": ("The key's id, or its prefix where only one key has it", "5c70f161f0babe515c70f161"),
     "suppressions": ("The address", "ana@example.com"),
     "templates": ("The template's name", "receipt"),
+    "webhooks": ("The webhook's id, or its name where only one has it", "5c70f161f0babe515c70f161"),
+    "delivery": ("The delivery's id", "5c70f161f0babe515c70f162"),
     "emails": (
         "The message's id, in any of its forms: 24 hex digits, those after eml_, or a UUID",
         "0190a1b2c3d4e5f6a7b8c9d0",
@@ -220,6 +225,7 @@ def _looking(about: About, method: str, path: str, template: str) -> Operation:
         kinds=known,
         query=about.query,
         parameters=(*_path_parameters(template), *((KNOWN,) if about.is_tagged else ())),
+        body=() if about.takes is None else (Taken(about.takes, schema={"type": "string"}),),
         is_public=about.is_public,
         is_tagged=about.is_tagged,
     )
@@ -230,9 +236,9 @@ def _noun(path: str) -> str:
 
 
 def _path_parameters(template: str) -> list[dict[str, Any]]:
-    said, example = NAMED.get(_noun(template), ("", None))
-    return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
-        | ({"description": said, "example": example} if said else {})
-        for name in _PARAMETER.findall(template)
-    ]
+    found = []
+    for name in _PARAMETER.findall(template):
+        said, example = NAMED.get(name, NAMED.get(_noun(template), ("", None)))
+        schema = {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+        found.append(schema | ({"description": said, "example": example} if said else {}))
+    return found

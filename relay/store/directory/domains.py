@@ -19,6 +19,7 @@ from relay.store.clock import clock, milliseconds
 from relay.store.directory import accounts, audit, tenants
 from relay.store.directory.accounts import SesAccount
 from relay.store.directory.audit import Actor
+from relay.store.directory.domain_events import note_changes
 from relay.store.directory.installation import bump
 from relay.store.directory.paging import Asked, Page, page
 from relay.store.directory.tenants import Tenant
@@ -404,6 +405,7 @@ def write(
     audit.record(
         db, actor, action, f"domain {domain.name}", tenant_id=domain.tenant_id, changes=changes, is_seen=is_seen
     )
+    note_changes(db, domain.name, domain.tenant_id, row.account_id, changed)
 
 
 def remove(db: Connection, actor: Actor, name: str, *, tenant_id: int | None = None) -> None:

@@ -8,22 +8,31 @@ from dataclasses import dataclass, field
 from sqlalchemy import Connection, text
 
 from relay.declared import DEFAULT_TENANT
+from relay.judging import Level
+from relay.store import windows
 from relay.store.directory import accounts, domains, installation, keys, tenants
 from relay.store.directory.accounts import SesAccount
 from relay.store.directory.domains import SenderDomain
 from relay.store.directory.keys import ApiKey
 from relay.store.directory.tenants import Tenant
+from relay.store.webhooks import rows as webhooks
+from relay.store.webhooks.rows import Webhook
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything at one moment: tenants by id, accounts and domains by name, usable keys by hash."""
+    """Everything at one moment: tenants and webhooks by id, accounts and domains by name, usable keys by hash.
+
+    `levels`: of tenants whose shared sending does not stand well.
+    """
 
     generation: int
     tenants: Mapping[int, Tenant]
     accounts: Mapping[str, SesAccount]
     domains: Mapping[str, SenderDomain]
     keys: Mapping[bytes, ApiKey] = field(repr=False)
+    levels: Mapping[int, Level] = field(default_factory=dict)
+    webhooks: Mapping[int, Webhook] = field(default_factory=dict)
 
     @property
     def default_tenant(self) -> Tenant:
@@ -39,6 +48,8 @@ def read(db: Connection) -> Snapshot:
         {account.name: account for account in accounts.every(db)},
         {domain.name: domain for domain in domains.every(db)},
         {key.hash: key for key in keys.usable(db)},
+        windows.levels(db),
+        {webhook.id: webhook for webhook in webhooks.every(db)},
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select, update
@@ -12,13 +13,15 @@ from sqlalchemy import Connection, Row, insert, select, update
 from relay.declared import DEFAULT_TENANT, Application, Approval, TenantFields, TenantSettings, TenantStatus
 from relay.errors import Kind, Problem
 from relay.message import Ids
-from relay.store import notices
-from relay.store.clock import clock
+from relay.store import events, notices, windows
+from relay.store.clock import clock, milliseconds
 from relay.store.directory import audit
 from relay.store.directory.audit import Actor
 from relay.store.directory.paging import Asked, Page, page
+from relay.store.events import Event
 from relay.store.schema import tenants
 
+APPEAL_EVERY = timedelta(days=1)  # so often an operator is mailed about the same suspension
 _ids = Ids()
 
 
@@ -37,6 +40,7 @@ class Tenant:
     approval_at: int | None
     approval_by: str | None
     application: Mapping[str, Any] | None
+    appeal: Mapping[str, Any] | None
     plan: str | None
     tier: str | None
     contact: str | None
@@ -64,6 +68,7 @@ def _tenant(row: Row[Any]) -> Tenant:
         approval_at=row.approval_at,
         approval_by=row.approval_by,
         application=None if row.application is None else json.loads(row.application),
+        appeal=None if row.appeal is None else json.loads(row.appeal),
         plan=row.plan,
         tier=row.tier,
         contact=row.contact,
@@ -169,36 +174,64 @@ def _write(db: Connection, tenant_id: int, **values: Any) -> None:
 # -- standing --------------------------------------------------------------------------------------------------------
 
 
-def suspend(db: Connection, actor: Actor, name: str, reason: str) -> Tenant:
-    """Refuse its mail at both edges and hold what waits. Raises Problem(NOT_FOUND | CONFLICT)."""
+def suspend(
+    db: Connection, actor: Actor, name: str, reason: str, *, figures: Mapping[str, Any] | None = None
+) -> Tenant:
+    """Refuse its mail at both edges and hold what waits. `figures`: what its sending was judged by, for who is told.
+
+    Raises Problem(NOT_FOUND | CONFLICT).
+    """
     tenant = find(db, name)
     if tenant.status is TenantStatus.SUSPENDED:
         raise Problem(Kind.CONFLICT, f"{name} is suspended already: {tenant.status_reason}")
     _stand(db, actor, tenant, TenantStatus.SUSPENDED, reason)
+    events.note(db, [Event("tenant.suspended", tenant_id=tenant.id, data={"reason": reason, **(figures or {})})])
     notices.write(
         db,
         tenant.id,
         tenant.contact,
         "Sending is suspended",
         f"Sending for {name} is suspended: {reason}\n\nNew mail is refused. Mail that waits is held; what waits too "
-        "long, usually a day, is given up. Answer this message, or write to whoever runs the mail relay, to have it "
-        "looked at again.",
+        "long, usually a day, is given up. To have it looked at again, appeal with one of your API keys (POST "
+        f"/api/v1/tenants/{name}/appeal), or write to whoever runs the mail relay.",
     )
     return find(db, name)
 
 
 def resume(db: Connection, actor: Actor, name: str, note: str = "") -> Tenant:
-    """Raises Problem(NOT_FOUND | CONFLICT)."""
+    """Let it send again, and judge it by what it sends from now on. Raises Problem(NOT_FOUND | CONFLICT)."""
     tenant = find(db, name)
     if tenant.status is TenantStatus.ACTIVE:
         raise Problem(Kind.CONFLICT, f"{name} is not suspended")
+    windows.begin_anew(db, tenant.id)
     _stand(db, actor, tenant, TenantStatus.ACTIVE, note)
+    events.note(db, [Event("tenant.resumed", tenant_id=tenant.id, data={"note": note or None})])
     notices.write(
         db,
         tenant.id,
         tenant.contact,
         "Sending is resumed",
         f"Sending for {name} is resumed{': ' + note if note else ''}. Mail that was held is on its way.",
+    )
+    return find(db, name)
+
+
+def appeal(db: Connection, actor: Actor, name: str, note: str) -> Tenant:
+    """Say something against its suspension: the operator is told. Raises Problem(NOT_FOUND | CONFLICT)."""
+    tenant, now = find(db, name), clock(db)
+    if tenant.status is TenantStatus.ACTIVE:
+        raise Problem(Kind.CONFLICT, f"{name} is not suspended")
+    if tenant.appeal is not None and now - tenant.appeal["appealed_at"] < milliseconds(APPEAL_EVERY):
+        raise Problem(Kind.CONFLICT, f"{name} has appealed already, within the last day: the operator was told")
+    _write(db, tenant.id, appeal=json.dumps({"note": note, "appealed_at": now}))
+    audit.record(db, actor, "tenant.appeal", f"tenant {name}", tenant_id=tenant.id)
+    events.note(db, [Event("tenant.appealed", tenant_id=tenant.id)])
+    notices.write_to_operator(
+        db,
+        tenant.id,
+        f"{name} appeals against its suspension",
+        f"The tenant {name} was suspended: {tenant.status_reason}\n\nIt says: {note}\n\n"
+        f"`relay tenant show {name}` shows its figures; `relay tenant resume {name}` lets it send again.",
     )
     return find(db, name)
 
@@ -211,6 +244,7 @@ def _stand(db: Connection, actor: Actor, tenant: Tenant, status: TenantStatus, r
         status_reason=reason or None,
         status_at=clock(db),
         status_by=actor.name,
+        appeal=None,
     )
     audit.record(
         db,
@@ -285,6 +319,7 @@ def decide(db: Connection, actor: Actor, name: str, *, is_approved: bool, note: 
         tenant_id=tenant.id,
         changes={"approval": [tenant.approval.value, approval.value], "note": [tenant.approval_note, note]},
     )
+    events.note(db, [Event(f"tenant.{approval.value}", tenant_id=tenant.id, data={"note": note or None})])
     answer = "may now send" if is_approved else "may not send"
     notices.write(
         db,

@@ -85,6 +85,7 @@ feeds = Table(
     Column("waiting", Integer),  # events in the queue
     Column("dead", Integer),  # events in its dead-letter queue
     Column("fault", Text),  # why it cannot be read now
+    Column("owed_since", BigInteger),  # mail has left since, and of none was told what became of it
     Column("silent_since", BigInteger),  # the alarm is on
 )
 

@@ -8,6 +8,7 @@ from relay.declared import Dialect
 from relay.store.schema.base import Id, metadata, one_of
 
 WAITING_POSTS = text("due_at IS NOT NULL")
+DEAD_POSTS = text("dead_at IS NOT NULL")
 
 webhooks = Table(
     "webhooks",
@@ -26,8 +27,11 @@ webhooks = Table(
     Column("disabled_at", BigInteger),
     Column("disabled_reason", Text),
     Column("failing_since", BigInteger),  # of a row of failures without a success
+    Column("failures", Integer, nullable=False, server_default="0"),  # how many that were
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+    # It is gone for everybody; the row stays until no server can still have it in memory, and write to its outbox.
+    Column("removed_at", BigInteger),
     one_of("dialect", Dialect),
     Index("ix_webhooks_tenant_id", "tenant_id"),
 )
@@ -44,11 +48,24 @@ webhook_posts = Table(
     Column("message_id", Id),
     Column("sealed", LargeBinary, nullable=False),  # JSON of what happened, to be rendered in the hook's dialect
     Column("attempts", Integer, nullable=False),
+    Column("failures", Integer, nullable=False, server_default="0"),  # since it was told last to begin anew
     Column("due_at", BigInteger),
     Column("delivered_at", BigInteger),
     Column("dead_at", BigInteger),  # given up: it can be replayed
     Column("created_at", BigInteger, nullable=False),
-    Index("ix_webhook_posts_due", "webhook_id", "id", sqlite_where=WAITING_POSTS, postgresql_where=WAITING_POSTS),
+    Index(
+        "ix_webhook_posts_due", "webhook_id", "due_at", "id", sqlite_where=WAITING_POSTS, postgresql_where=WAITING_POSTS
+    ),
+    # Which of a message's is first; the rest wait for it.
+    Index(
+        "ix_webhook_posts_order",
+        "webhook_id",
+        "message_id",
+        "id",
+        sqlite_where=WAITING_POSTS,
+        postgresql_where=WAITING_POSTS,
+    ),
+    Index("ix_webhook_posts_dead", "webhook_id", "id", sqlite_where=DEAD_POSTS, postgresql_where=DEAD_POSTS),
     Index("ix_webhook_posts_webhook_id", "webhook_id", "id"),
     Index("ix_webhook_posts_message_id", "message_id"),
 )

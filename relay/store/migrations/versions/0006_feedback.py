@@ -11,6 +11,7 @@ OF_MESSAGES = sa.text("message_id IS NOT NULL")
 UNTOLD = sa.text("untold")
 ECHOES = sa.text("echo IS NOT NULL")
 WAITING_POSTS = sa.text("due_at IS NOT NULL")
+DEAD_POSTS = sa.text("dead_at IS NOT NULL")
 FATES = [
     "sent",
     "delivered",
@@ -106,6 +107,7 @@ def _feedback() -> None:
         sa.Column("waiting", sa.Integer(), nullable=True),
         sa.Column("dead", sa.Integer(), nullable=True),
         sa.Column("fault", sa.Text(), nullable=True),
+        sa.Column("owed_since", sa.BigInteger(), nullable=True),
         sa.Column("silent_since", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("account", name=op.f("pk_feeds")),
     )
@@ -138,8 +140,10 @@ def _webhooks() -> None:
         sa.Column("disabled_at", sa.BigInteger(), nullable=True),
         sa.Column("disabled_reason", sa.Text(), nullable=True),
         sa.Column("failing_since", sa.BigInteger(), nullable=True),
+        sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.Column("removed_at", sa.BigInteger(), nullable=True),
         sa.CheckConstraint(
             "dialect IN ('native', 'sendfleet', 'sendex', 'mailerlogic', 'sendmux')", name=op.f("ck_webhooks_dialect")
         ),
@@ -157,6 +161,7 @@ def _webhooks() -> None:
         sa.Column("message_id", Id, nullable=True),
         sa.Column("sealed", sa.LargeBinary(), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
         sa.Column("due_at", sa.BigInteger(), nullable=True),
         sa.Column("delivered_at", sa.BigInteger(), nullable=True),
         sa.Column("dead_at", sa.BigInteger(), nullable=True),
@@ -167,9 +172,23 @@ def _webhooks() -> None:
     op.create_index(
         "ix_webhook_posts_due",
         "webhook_posts",
-        ["webhook_id", "id"],
+        ["webhook_id", "due_at", "id"],
         sqlite_where=WAITING_POSTS,
         postgresql_where=WAITING_POSTS,
+    )
+    op.create_index(
+        "ix_webhook_posts_order",
+        "webhook_posts",
+        ["webhook_id", "message_id", "id"],
+        sqlite_where=WAITING_POSTS,
+        postgresql_where=WAITING_POSTS,
+    )
+    op.create_index(
+        "ix_webhook_posts_dead",
+        "webhook_posts",
+        ["webhook_id", "id"],
+        sqlite_where=DEAD_POSTS,
+        postgresql_where=DEAD_POSTS,
     )
     op.create_index("ix_webhook_posts_webhook_id", "webhook_posts", ["webhook_id", "id"])
     op.create_index("ix_webhook_posts_message_id", "webhook_posts", ["message_id"])

@@ -1,0 +1,1 @@
+"""What became of mail once SES has it, and what follows from that."""

@@ -1,0 +1,1 @@
+"""Tells receivers over HTTP what happened: rendered, signed, posted until it is taken."""

@@ -1,0 +1,1 @@
+"""Webhooks: their rows, their outbox, the log of what was posted, and posting anew."""
