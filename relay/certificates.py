@@ -6,6 +6,7 @@ import os
 import ssl
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -128,6 +129,31 @@ def self_signed(folder: Path, hostname: str, *, is_rsa: bool = False) -> Pair:
     _write(key_file, private, 0o600)
     _write(certificate_file, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
     return certificate_file, key_file
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A certificate as a client sees it."""
+
+    names: tuple[str, ...]
+    ends_at: datetime
+    is_self_signed: bool
+
+    def fits(self, host: str) -> bool:
+        """Whether it is of this name (RFC 6125 section 6.4.3: an asterisk stands for one whole label)."""
+        parent = host.lower().partition(".")[2]
+        return any(each.lower() in (host.lower(), f"*.{parent}") for each in self.names)
+
+
+def read_shown(der: bytes) -> Shown:
+    """Raises ValueError."""
+    found = x509.load_der_x509_certificate(der)
+    try:
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        hosts = tuple(names.get_values_for_type(x509.DNSName))
+    except x509.ExtensionNotFound:
+        hosts = ()
+    return Shown(hosts, found.not_valid_after_utc, found.issuer == found.subject)
 
 
 def _write(path: Path, content: bytes, mode: int) -> None:

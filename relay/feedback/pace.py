@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 MOST_RECEIVES = 4  # in flight at once
 FULL = 0.7  # of what could have come
-# Of the time, while mail is accepted. With the calls to SQS accepting is a sixth slower then (measured; 0.15: a fifth).
+# Of the time, while mail is accepted. With the calls to SQS, accepting is a tenth slower then; with 0.15 a fifth.
 SHARE = 0.12
 LONGEST_REST = 10.0  # seconds: what was received is not to be handed out again meanwhile
 LONGEST_BACKOFF = 60.0  # seconds

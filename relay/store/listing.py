@@ -24,7 +24,7 @@ STATES = ("held", "unknown", "sending", "queued", "failed", "cancelled", "sent")
 
 @dataclass(frozen=True, slots=True)
 class RecipientView:
-    """One recipient; `id` is that of its row. `address` is None once it is forgotten. `notify` and `orcpt` are of DSN, as
+    """One recipient; `id` is of its row. `address` is None once it is forgotten. `notify` and `orcpt` are of DSN, as
     they were given."""
 
     id: int
