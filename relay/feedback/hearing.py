@@ -75,7 +75,7 @@ def _understood(body: str, sealer: Sealer) -> Heard | Verdict:
     except Notice:
         return Verdict.HEARD
     except NotAnEvent as exc:
-        log.trouble("feedback.not_an_event", reason=str(exc))
+        log.detail("feedback.not_an_event", reason=str(exc))  # who took it off the queue says which, aloud
         return Verdict.BROKEN
     hashed = tuple(replace(each, hash=sealer.hash_address(each.address)) for each in event.people)
     return replace(event, people=hashed)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import smtplib
+import threading
+import time
+from collections import defaultdict
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -16,9 +21,50 @@ DOMAINS = {
 }
 
 
+class Receiver:
+    """A receiver of webhooks on loopback: what was posted, by the message it is of."""
+
+    def __init__(self) -> None:
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                posted = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                receiver.posted[posted["data"]["id"]].append(posted)
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Says nothing."""
+
+        self.posted: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever)
+        self.thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server.server_address[1]}/hook"
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.thread.join()
+        self.server.server_close()
+
+
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with World(tmp_path_factory.mktemp("simulator"), domains=DOMAINS) as world:
+def receiver() -> Iterator[Receiver]:
+    receiver = Receiver()
+    yield receiver
+    receiver.close()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[World]:
+    posting = {"allow_networks": ["127.0.0.1/32"], "allow_plain": True}
+    with World(tmp_path_factory.mktemp("simulator"), domains=DOMAINS, webhooks=posting) as world:
+        assert world.call("POST", "/api/v1/webhooks", {"url": receiver.url}).status == 201
+        time.sleep(2)  # a running relay knows it within two seconds
         yield world
 
 
@@ -44,7 +90,7 @@ def by_smtp(world: World, sender: str, to: str) -> str:
 
 # fmt: off
 OUTCOMES = [
-    # who                state           listed as                  counted as
+    # who                state           listed as                  counted, and told
     ("success",          "delivered",    None,                      {"delivered": 1}),
     ("bounce",           "bounced",      ("bounce", "ses"),         {"bounced": 1}),
     ("complaint",        "complained",   ("complaint", "ses"),      {"delivered": 1, "complained": 1}),
@@ -65,6 +111,7 @@ def counts(world: World) -> dict[str, int]:
 @pytest.mark.parametrize(("who", "state", "listed", "counted"), OUTCOMES, ids=[each[0] for each in OUTCOMES])
 def test_what_becomes_of_each_address(
     world: World,
+    receiver: Receiver,
     who: str,
     state: str,
     listed: tuple[str, str] | None,
@@ -85,6 +132,10 @@ def test_what_becomes_of_each_address(
     found = world.call("GET", f"/api/v1/emails/{public_id}").json
     [recipient] = found["recipients"]
     assert recipient["status"] == state
+    told = {"email.queued", "email.sent", *(f"email.{fate}" for fate in counted)}
+    wait_for(lambda: {each["type"] for each in receiver.posted[public_id]} == told)
+    assert len(receiver.posted[public_id]) == len(told)
+    assert all(each["data"]["recipients"] == [to] for each in receiver.posted[public_id])
     entry = world.call("GET", f"/api/v1/suppressions/{to}")
     if listed is None:
         assert entry.status == 404
