@@ -27,15 +27,17 @@ def echoed(new: NewMessage, hooks: Hooks, subject: str | None, head: bytes) -> N
 def own_fields(head: bytes) -> dict[str, str]:
     """The fields that the author of a message added, by their names as they were written; the first of each."""
     found: dict[str, str] = {}
+    seen: set[str] = set()
     left = MOST_CHARACTERS
     fields, _ = split(head[:MAX_HEADER])
     for field in fields:
-        if field.name in USUAL or field.name.startswith("content-"):
+        if field.name in USUAL or field.name in seen or field.name.startswith("content-"):
             continue
+        seen.add(field.name)
         name = field.raw[: len(field.name)].decode("ascii")
         value = field.value.decode("utf-8", "replace")
         left -= len(name) + len(value)
         if left < 0 or len(found) == MOST_FIELDS:
             break
-        found.setdefault(name, value)
+        found[name] = value
     return found

@@ -17,10 +17,11 @@ USUAL = b"From: a@b.example\r\nTo: c@d.example\r\nSubject: s\r\nMIME-Version: 1.
         (b"List-Id:\r\n folded\r\n value\r\n", {"List-Id": "folded value"}),
         (b"Received: by one\r\nDKIM-Signature: v=1\r\nReturn-Path: <a@b.example>\r\nContent-Language: de\r\n", {}),
         ("X-Name: Grüße\r\n".encode(), {"X-Name": "Grüße"}),
+        (b"x-one: 1\r\nX-One: 2\r\n", {"x-one": "1"}),
         (b"X-Long: " + b"x" * 10_000 + b"\r\n", {}),
         (b"".join(b"X-%d: y\r\n" % n for n in range(99)), {f"X-{n}": "y" for n in range(MOST_FIELDS)}),
     ],
-    ids=["none", "one", "folded", "usual", "utf-8", "too long", "too many"],
+    ids=["none", "one", "folded", "usual", "utf-8", "twice", "too long", "too many"],
 )
 def test_own_fields(fields: bytes, kept: dict[str, str]) -> None:
     assert own_fields(USUAL + fields + b"\r\nX-Body: no\r\n") == kept
