@@ -169,7 +169,8 @@ class Server:
             faults["certificate"] = self.certificates.fault
         for trust in self.trusts:
             faults |= trust.faults()
-        faults |= self._core.poller.faults() | self._core.push.faults()
+        for feedback in (self._core.poller, self._core.push, self._core.silence):
+            faults |= feedback.faults()
         if store_fault := self._core.store.fault:
             faults["database"] = f"cannot be written, so nothing is taken: {store_fault}"
         if lack := self._core.disk.lack:
@@ -202,6 +203,7 @@ async def running(settings: Settings) -> AsyncIterator[Server]:
             asyncio.create_task(core.poller.run(), name="feedback"),
             asyncio.create_task(core.push.run(), name="push"),
             asyncio.create_task(core.poster.run(), name="webhooks"),
+            asyncio.create_task(core.silence.run(), name="silence"),
             asyncio.create_task(server.reload_for_ever(), name="reload"),
             asyncio.create_task(edge.watch(), name="smtp"),
             asyncio.create_task(Verification(core.store, core.desk).run(), name="verification"),

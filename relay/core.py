@@ -16,6 +16,7 @@ from relay.errors import Kind, Problem
 from relay.feedback.hearing import Hearing
 from relay.feedback.poller import Poller
 from relay.feedback.push import Push
+from relay.feedback.silence import Silence
 from relay.feedback.webhooks.poster import Poster
 from relay.feedback.webhooks.targets import Targets
 from relay.http.state import Readiness, State
@@ -66,6 +67,7 @@ class Core:
     poller: Poller
     push: Push
     poster: Poster
+    silence: Silence
     senders: Senders
     logins: Logins
     door: Door
@@ -94,6 +96,7 @@ async def take_over(core: Core, snapshot: Snapshot) -> None:
             wanted[name] = Access(name, account.region, StaticKeys("unreadable", "unreadable"), account.endpoint_url)
     core.poller.replace(snapshot, wanted)
     core.push.replace(snapshot, wanted)
+    core.silence.replace(snapshot)
     opened = await core.accounts.replace(wanted)
     await core.dispatcher.replace(snapshot, opened, holds)
     while await core.store.write(tell_left, None, Rank.SWEEP):
@@ -162,6 +165,7 @@ async def built(settings: Settings) -> AsyncIterator[Core]:
                 poller=Poller(store, accounts, dispatcher, hearing, metrics),
                 push=push,
                 poster=Poster(store, settings.webhooks, metrics),
+                silence=Silence(store, dispatcher, settings.feedback, metrics),
                 senders=senders,
                 logins=logins,
                 door=Door(senders, logins),

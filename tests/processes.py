@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -22,6 +23,8 @@ from relay.declared import Permission
 
 Found = TypeVar("Found")
 PATIENCE = 30.0  # seconds for anything that should take a moment
+LEAST_GIVEN = 32_000  # below the ports that connections get (ip_local_port_range)
+_chance = random.SystemRandom()
 
 CONFIG = """\
 database: {database}
@@ -32,8 +35,8 @@ smtp:
     - {{address: "127.0.0.1:{tls}", tls: starttls}}
 http: {{address: "127.0.0.1:{http}"}}
 ses_accounts:
-  operator: {{region: eu-west-1, endpoint_url: "{ses}", credentials: {{access_key_id: operator, secret_access_key: s}}, rate: 900}}
-  customer: {{region: us-east-1, endpoint_url: "{ses}", credentials: {{access_key_id: customer, secret_access_key: s}}, rate: 900}}
+  operator: {{region: eu-west-1, endpoint_url: "{ses}", credentials: {{access_key_id: operator, secret_access_key: s}}, rate: 900, feedback: {{via: {via}}}}}
+  customer: {{region: us-east-1, endpoint_url: "{ses}", credentials: {{access_key_id: customer, secret_access_key: s}}, rate: 900, feedback: {{via: {via}}}}}
 domains:
   shared.example: {{mode: shared, account: operator}}
   byoc.example: {{mode: byoc, account: customer}}
@@ -42,12 +45,15 @@ mx: {{policy: off}}
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that are free now."""
+    """Ports that are free now, and that the kernel gives to nobody who did not ask for them by number."""
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
+        found: list[int] = []
+        while len(found) < count:
+            port = _chance.randrange(10_000, LEAST_GIVEN)
+            with contextlib.suppress(OSError):
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+                found.append(port)
+        return found
 
 
 def get(url: str, timeout: float = 10.0) -> Any:
@@ -167,11 +173,15 @@ class Relay:
 
 
 @contextlib.contextmanager
-def relay(folder: Path, ses_url: str, database: str = "relay.db", extra: str = "") -> Iterator[Relay]:
-    """Configured and not yet started."""
+def relay(
+    folder: Path, ses_url: str, database: str = "relay.db", extra: str = "", via: str = "none"
+) -> Iterator[Relay]:
+    """Configured and not yet started. `via`: how events come; without them nothing waits to learn an outcome."""
     smtp, tls, http = free_ports(3)
     made = Relay(folder, smtp, tls, http)
-    made.config.write_text(CONFIG.format(smtp=smtp, tls=tls, http=http, ses=ses_url, database=database) + extra)
+    made.config.write_text(
+        CONFIG.format(smtp=smtp, tls=tls, http=http, ses=ses_url, database=database, via=via) + extra
+    )
     try:
         yield made
     finally:

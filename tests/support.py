@@ -32,14 +32,14 @@ ACCOUNTS = [Account(name, (domain,), daily_quota=-1) for name, domain in DOMAINS
 Found = TypeVar("Found")
 
 
-def relay_settings(folder: Path, sandbox_url: str, **overrides: Any) -> config.Settings:
+def relay_settings(folder: Path, sandbox_url: str, *, via: str = "none", **overrides: Any) -> config.Settings:
     """Settings as from a file, which is left in `folder`. An override replaces single members of its section.
 
-    SANDBOX_URL stands for itself in any of them.
+    `via`: how events come; without them nothing waits to learn an outcome. SANDBOX_URL stands for itself in any override.
     """
     anywhere = {"address": "127.0.0.1:0"}
     trusted = {"tls": "none", "trusted_networks": ["127.0.0.1/32"]}
-    account = {"region": "eu-west-1", "endpoint_url": sandbox_url, "rate": 900}
+    account = {"region": "eu-west-1", "endpoint_url": sandbox_url, "rate": 900, "feedback": {"via": via}}
     raw: dict[str, Any] = {
         "hostname": "relay.test",
         "smtp": {
@@ -83,7 +83,8 @@ class Answer:
 class World:
     """A sandbox and a relay while the context is open. `key` may do everything a sender may.
 
-    `accounts` are those of the sandbox; `database` is one of `overrides`, and has its schema if it is on PostgreSQL.
+    `accounts` are those of the sandbox; `via` is how events come. `database` is one of `overrides`, and has its schema
+    if it is on PostgreSQL.
     """
 
     def __init__(self, folder: Path, *, accounts: Sequence[Account] = ACCOUNTS, **overrides: Any) -> None:

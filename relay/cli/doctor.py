@@ -1,103 +1,119 @@
-"""`relay doctor`: looks at an installation from beside the server, and says what is wrong and how to mend it."""
+"""`relay doctor`: examines an installation from beside the server, says what is wrong and how to mend it."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
-import shutil
-from collections.abc import Iterator
+from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
+from typing import Annotated
 
 import typer
+from pydantic import Field
 
-from relay.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, moment, settings_of, show
+from relay.cli.options import DEFAULT_CONFIG, AsJson, ConfigFile, parsed, settings_of
 from relay.errors import Unusable
-from relay.routing.disk import Disk
-from relay.ses.finding import Finding
+from relay.management.doctoring import host
+from relay.management.doctoring.checked import Checked, Level, fine, is_well, red
 from relay.settings import Settings
-from relay.store import database, files
-from relay.store.examining import Examined, examine, try_master_key
-from relay.store.stops import Stopped
+from relay.values import Section, Span
 
-MEGABYTE = 1 << 20
+_COLOURS = {Level.OK: typer.colors.GREEN, Level.WARNING: typer.colors.YELLOW, Level.RED: typer.colors.RED}
 
 
-def doctor(as_json: AsJson = False, file: ConfigFile = DEFAULT_CONFIG) -> None:
-    """Look for what is wrong, beside a running server if there is one. Changes nothing.
+class _Patience(Section):
+    wait: Annotated[Span, Field(ge=timedelta(seconds=1), le=timedelta(hours=1))]
 
-    Exit code 0: all is well. 69: something is not.
+
+def doctor(
+    account: Annotated[str | None, typer.Option(metavar="NAME", help="Only look at this SES account.")] = None,
+    send: Annotated[
+        bool, typer.Option("--send/--no-send", help="Send three mails to SES's simulator per account, and await them.")
+    ] = True,
+    wait: Annotated[str, typer.Option(help="How long to wait for the events of these: 30s, 5m.")] = "60s",
+    as_json: AsJson = False,
+    file: ConfigFile = DEFAULT_CONFIG,
+) -> None:
+    """Examine everything that mail and its events go by, beside a running server if there is one.
+
+    It changes nothing, and tries the loop: mail to SES's mailbox simulator, and what is heard of it. Exit code 0: all
+    is well, or could be better (warnings). 69: something is red.
     """
-    found = list(findings(file))
-    is_well = all(each.is_ok for each in found)
-    rows = [{"check": each.check, "ok": each.is_ok, "said": each.said, "remedy": each.remedy} for each in found]
-    if as_json:
-        typer.echo(json.dumps({"ok": is_well, "checks": rows}, indent=2))
-    else:
-        show(rows, as_json=False, nothing="")
-    if not is_well:
+    shown = _Shown(as_json=as_json)
+    within = parsed(_Patience, {"wait": wait}).wait if send else None
+    settings = _settings(file, shown)
+    if settings is not None:
+        shown.take(list(host.look(settings)))
+        if not any(each.level is Level.RED and each.check in _NEEDED for each in shown.found):
+            asyncio.run(_outside(settings, account, within, shown))
+    shown.end()
+    if not is_well(shown.found):
         raise typer.Exit(os.EX_UNAVAILABLE)
 
 
-def findings(file: Path) -> Iterator[Finding]:
-    """What was looked at, in order: what cannot be looked at because of what came before is left out."""
+_NEEDED = {"database", "master key"}
+
+
+def _settings(file: Path, shown: _Shown) -> Settings | None:
     try:
         settings = settings_of(file)
     except (Unusable, OSError) as exc:
         remedy = "correct it: `relay check` names every fault" if file.exists() else "`relay init` writes one"
-        yield Finding("configuration", False, str(exc), remedy)
-        return
-    yield Finding("configuration", True, f"{file} is fine")
-    yield from _disk(settings)
-    try:
-        found = examine(settings)
-    except (Unusable, OSError) as exc:
-        yield _unusable("database", exc, "see that it is reached, and whole")
-        return
-    if found is None:
-        yield Finding("database", False, "there is none yet", "start the server, `relay serve`: it makes one")
-        return
-    yield Finding("database", True, f"it answers, with schema {found.schema}")
-    yield _master_key(settings, found)
-    if not found.stops:
-        yield Finding("sending", True, "SES stops no account and no domain")
-    for stop in found.stops:
-        yield _stopped(stop)
+        shown.take([red("configuration", str(exc), remedy)])
+        return None
+    shown.take([fine("configuration", f"{file} is fine")])
+    return settings
 
 
-def _unusable(check: str, exc: Exception, otherwise: str) -> Finding:
-    """The text of what is unusable says what is wrong, then mostly how to mend it."""
-    said, _, remedy = str(exc).partition(": ")
-    return Finding(check, False, said, remedy or otherwise)
+async def _outside(settings: Settings, account: str | None, within: timedelta | None, shown: _Shown) -> None:
+    # Here, because they load the AWS libraries.
+    from relay.dns import Resolver
+    from relay.management.doctoring.examination import Asked, examine
+    from relay.management.doctoring.tools import Tools
+    from relay.management.reaching import base_of
+    from relay.ses.clients import Accounts
+    from relay.store.beside import open_beside
+
+    is_running = host.is_served(settings)
+    async with open_beside(settings) as store, Accounts(base_of(settings.aws)) as accounts:
+        resolver = Resolver(settings.dns.nameservers, settings.dns.timeout)
+        try:
+            tools = Tools(settings, store, accounts, resolver, is_running)
+            await examine(tools, Asked(account, within), shown.take, shown.waiting)
+        finally:
+            await resolver.close()
 
 
-def _disk(settings: Settings) -> Iterator[Finding]:
-    url = files.database_url(settings)
-    if not database.is_sqlite(url):
-        return
-    folder = database.sqlite_path(url).parent
-    if not folder.is_dir():
-        yield Finding("disk", False, f"the folder of the database, {folder}, does not exist", "create it")
-        return
-    said = f"{shutil.disk_usage(folder).free // MEGABYTE:,} MB are free in {folder}"
-    if lack := Disk(folder, settings.limits.max_message_size).lack:
-        yield Finding("disk", False, f"{said}: too little {lack}", "make room: mail is refused until there is")
-        return
-    yield Finding("disk", True, said)
+class _Shown:
+    """What was found, printed as it is."""
 
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self.found: list[Checked] = []
 
-def _master_key(settings: Settings, found: Examined) -> Finding:
-    if found.wrapped_key is None:
-        return Finding("master key", True, "nothing is sealed with one yet")
-    try:
-        try_master_key(settings, found.wrapped_key)
-    except (Unusable, OSError) as exc:
-        return _unusable("master key", exc, "put back the key that the database was made with")
-    return Finding("master key", True, "it fits the database")
+    def take(self, checks: Sequence[Checked]) -> None:
+        self.found += checks
+        if not self._as_json:
+            for each in checks:
+                word = each.level.value if each.is_well else each.level.value.upper()
+                typer.echo(f"{typer.style(f'{word:>8}', fg=_COLOURS.get(each.level))}  {each.check}: {each.said}")
+                if each.remedy:
+                    typer.echo(f"{'':>8}  to mend it: {each.remedy}")
 
+    def waiting(self, count: int) -> None:
+        if not self._as_json and count:
+            typer.echo(f"{'':>8}  waiting for the events of {count} probes", err=True)
 
-def _stopped(stop: Stopped) -> Finding:
-    check = f"account {stop.account}" + (f", domain {stop.domain}" if stop.domain else "")
-    return Finding(check, False, f"stopped by SES since {moment(stop.since)}: {stop.said}", stop.remedy)
+    def end(self) -> None:
+        if self._as_json:
+            whole = {"ok": is_well(self.found), "checks": [each.as_json() for each in self.found]}
+            typer.echo(json.dumps(whole, indent=2))
+            return
+        count = {level: sum(each.level is level for each in self.found) for level in Level}
+        skipped = f", {count[Level.SKIPPED]} not looked at" if count[Level.SKIPPED] else ""
+        typer.echo(f"{count[Level.RED]} red, {count[Level.WARNING]} warnings, {count[Level.OK]} well{skipped}")
 
 
 def register(app: typer.Typer) -> None:

@@ -25,7 +25,7 @@ def unwrapped(body: str) -> Json:
     if len(body) > _MOST:
         raise NotAnEvent(f"it is over {_MOST} characters")
     found = _object(body)
-    if found.get("Type") in {"SubscriptionConfirmation", "UnsubscribeConfirmation"}:
+    if found.get("Type") in ("SubscriptionConfirmation", "UnsubscribeConfirmation"):  # whatever JSON it is
         raise Notice
     if "Message" in found and "TopicArn" in found:  # SNS
         message = found["Message"]

@@ -16,11 +16,14 @@ from relay.store.clock import moment_ms
 from relay.store.heard import Person
 
 MOST_TEXT = 500  # characters of what a receiving server said
+MOST_LINK = 2000
 MOST_PEOPLE = 50  # SES takes no more in one call (SES fact 1.2)
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,18}")
 _MOST_ID = 2**63 - 1
 _ADDRESS = re.compile(r"<?[^\s<>@]{1,64}@[^\s<>@]{1,255}>?")
+# In a link, where it is a part among others, escaped or not; /@name is none.
+_LINKED = re.compile(r"[^\s<>@/?&#=;:,]{1,200}(?:@|%(?:25)*40)[a-z0-9.-]+", re.IGNORECASE)
 _ZONE = re.compile(r"([+-]\d\d)(\d\d)$")  # +0000, which ISO 8601 writes with a colon
 
 
@@ -59,12 +62,18 @@ def text_of(found: object) -> str | None:
     return found if isinstance(found, str) else None
 
 
-def said(found: object, most: int = MOST_TEXT) -> str | None:
+def said(found: object) -> str | None:
     """A stranger's text as it may be kept and shown: one line, no control characters, no address."""
-    if not isinstance(found, str):
-        return None
-    line = " ".join("".join(c if c.isprintable() else " " for c in found[: most * 2]).split())
-    return _ADDRESS.sub("(address)", line)[:most]
+    return None if not isinstance(found, str) else _ADDRESS.sub("(address)", _line(found, MOST_TEXT))[:MOST_TEXT]
+
+
+def link_of(found: object) -> str | None:
+    """A link that was clicked, without the addresses in it: those who read are often named by it."""
+    return None if not isinstance(found, str) else _LINKED.sub("(address)", _line(found, MOST_LINK))[:MOST_LINK]
+
+
+def _line(text: str, most: int) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in text[: most * 2]).split())
 
 
 def whole_of(found: object) -> int | None:

@@ -18,6 +18,7 @@ from relay.delivery import RecipientState
 from relay.feedback.envelopes import Json, NotAnEvent
 from relay.feedback.parts import (
     first_of,
+    link_of,
     moment_of,
     number_of,
     part_of,
@@ -80,8 +81,10 @@ def read(event: Json) -> Heard:
     tags = mail.get("tags")
     tags = tags if isinstance(tags, Mapping) else {}
     at = found.pop("at", None)
-    if found.get("is_of_all"):
-        found["people"] = people_of(mail.get("destination"), None)
+    to = mail.get("destination")
+    # Of mail to one it is of that one. Whom a bounce names, its receiver wrote (Final-Recipient), and may be anybody.
+    if found.get("is_of_all") or ("people" in found and isinstance(to, list) and len(to) == 1):
+        found["people"] = people_of(to, None)
     return Heard(
         ses_message_id=ses_message_id,
         key=sha256(f"{name}\0{ses_message_id}\0{stamp}".encode("utf-8", "surrogatepass")).digest(),
@@ -251,7 +254,7 @@ def _open(event: Json, mail: Json) -> _Found:
 
 def _click(event: Json, mail: Json) -> _Found:
     part = part_of(event, "click")
-    return _seen("clicked", part, {"link": said(part.get("link"), 2000)})
+    return _seen("clicked", part, {"link": link_of(part.get("link"))})
 
 
 def _seen(fate: str, part: Json, data: Json) -> _Found:

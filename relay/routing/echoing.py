@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from relay.routing.headers import MAX_HEADER, split
+from relay.routing.headers import CRLF, MAX_HEADER, split
 from relay.store.announcing import echo_of
 from relay.store.arriving import NewMessage
 from relay.store.hooks import Hooks
@@ -29,7 +29,10 @@ def own_fields(head: bytes) -> dict[str, str]:
     found: dict[str, str] = {}
     seen: set[str] = set()
     left = MOST_CHARACTERS
-    fields, _ = split(head[:MAX_HEADER])
+    start = head[:MAX_HEADER]
+    if CRLF + CRLF not in start:  # what the relay put before it pushed its end out of sight: whole lines can be read
+        start = b"".join(start.rpartition(CRLF)[:2])
+    fields, _ = split(start)
     for field in fields:
         if field.name in USUAL or field.name in seen or field.name.startswith("content-"):
             continue

@@ -58,6 +58,7 @@ async def send_email(cloud: Cloud, caller: Caller, request: Request, body: bytes
 
 async def get_account(cloud: Cloud, caller: Caller, request: Request, body: bytes) -> Response:
     account = caller.account
+    cloud.region(caller).allowance.follow(account)
     return answer(
         {
             "DedicatedIpAutoWarmupEnabled": False,

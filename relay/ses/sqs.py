@@ -16,7 +16,9 @@ from relay.ses.remedies import Place, remedy_of
 
 MOST = 10  # messages that SQS gives or deletes in one call (SES fact 5.3)
 LONGEST = 20  # seconds that it waits for one
-VISIBLE_AGAIN = 120  # seconds after which a message that was not deleted is handed out again
+# Seconds after which a message that was not deleted is handed out again: what a server took with it when it was killed
+# must come while outcomes are still waited for (delivery.unknown_window).
+VISIBLE_AGAIN = 60
 _MISSING = {"AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"}
 _DENIED = {"AccessDenied", "AccessDeniedException"}
 # A message that somebody else was handed meanwhile, or that was deleted already.

@@ -21,6 +21,10 @@ from relay.store.events import Event, note
 from relay.store.hooks import Hooks, hooks_of
 from relay.store.schema import deliveries, messages, recipients
 
+# In each of to, cc and bcc: as many as a message over HTTP has in all. Over SMTP one may have thousands, with an event
+# for each: whom that is about is told beside.
+MOST_NAMED = 50
+
 _IDS: BindParameter[Any] = bindparam("_ids", expanding=True)
 _deliveries = (
     select(
@@ -74,10 +78,10 @@ def announce_queued(db: Connection, items: Sequence[NewMessage]) -> None:
     )
 
 
-def announce(db: Connection, ids: Sequence[int], state: RecipientState) -> None:
+def announce(db: Connection, ids: Sequence[int], state: RecipientState, only: Sequence[str] | None = None) -> None:
     """What the queue made of these deliveries: of their recipients that are in that state, one of TOLD, now.
 
-    SENT: of all that were not suppressed, for an event may have been faster.
+    SENT: of all that were not suppressed, for an event may have been faster. `only`: of those with these addresses.
     """
     hooks = hooks_of(db)
     if not hooks or not ids:
@@ -90,6 +94,8 @@ def announce(db: Connection, ids: Sequence[int], state: RecipientState) -> None:
         return
     people: dict[int, list[Row[Any]]] = defaultdict(list)
     for person in db.execute(_people, {"_ids": [row.delivery_id for row in rows]}):
+        if only is not None and person.address not in only:
+            continue
         if person.state == state.value or (
             state is RecipientState.SENT and person.state != RecipientState.SUPPRESSED.value
         ):
@@ -176,7 +182,7 @@ def _remembered(row: Row[Any], people: Sequence[Any]) -> dict[str, Any]:
         "metadata": json.loads(row.metadata or "{}"),
         "headers": {},
         **{
-            field.value: [each.address for each in people if each.field == field.value and each.address]
+            field.value: [each.address for each in people if each.field == field.value and each.address][:MOST_NAMED]
             for field in Field
         },
     }
@@ -206,5 +212,8 @@ def echo_of(new: NewMessage, subject: str | None, headers: Mapping[str, str]) ->
         "subject": subject,
         "metadata": dict(new.options.metadata),
         "headers": dict(headers),
-        **{field.value: [str(each.address) for each in _addressees(new) if each.field is field] for field in Field},
+        **{
+            field.value: [str(each.address) for each in _addressees(new) if each.field is field][:MOST_NAMED]
+            for field in Field
+        },
     }

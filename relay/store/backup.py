@@ -28,7 +28,7 @@ from relay.store.copying import Progress
 from relay.store.database import StoreError
 from relay.store.directory import audit
 from relay.store.directory.audit import Actor
-from relay.store.schema import deliveries, installation, messages, notices, stops
+from relay.store.schema import WAITING_POSTS, deliveries, installation, messages, notices, stops, webhook_posts
 
 UNSENT = tuple(state for state in State if state not in FINAL)
 
@@ -128,7 +128,8 @@ def hold_unsent(db: Connection, by: Actor, what: str) -> int:
     """Hold whatever is unsent, for 5 days from now, or from when it is due if that is later. Returns how many it were.
 
     It is no move of a running queue: nobody else may be at work on this database. Mail to people about their accounts
-    is dropped, for it was sent within the hour; and what had stopped SES accounts is asked of SES again.
+    is dropped, for it was sent within the hour; what waited for webhooks can be replayed; and what had stopped SES
+    accounts is asked of SES again.
     """
     now = clock(db)
     said = f"it was unsent when the database was restored on {rfc3339(now, 'seconds')}, and may have been sent since"
@@ -146,6 +147,8 @@ def hold_unsent(db: Connection, by: Actor, what: str) -> int:
     ).rowcount
     db.execute(delete(notices))
     db.execute(delete(stops))
+    # Given up, and not gone: a replay posts it, under the id by which a receiver knows what it has.
+    db.execute(update(webhook_posts).where(WAITING_POSTS).values(due_at=null(), dead_at=now))
     audit.record(db, by, "database.restore", what, tenant_id=None, changes={"held": [None, held]})
     return held
 

@@ -15,6 +15,7 @@ from sqlalchemy import BindParameter, Connection, bindparam, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.delivery import RecipientState
+from relay.message import Mode
 from relay.store.heard import Heard
 from relay.store.schema import deliveries, heard, messages, probes, recipients, ses_accounts
 
@@ -30,7 +31,7 @@ class Outcome(Enum):
 
 @dataclass(slots=True)
 class Case:
-    """One event with what it is about. `new`: the recipients of whom it is news."""
+    """One event with what it is about. `new`: the recipients of whom it is news; `meant`: of whom it may be."""
 
     account: str
     heard: Heard
@@ -38,6 +39,7 @@ class Case:
     outcome: Outcome = Outcome.FOREIGN
     mail: Any = None  # a row of _mail
     new: list[Reader] | None = None
+    meant: Sequence[Reader] = ()
 
 
 @dataclass(slots=True)
@@ -137,8 +139,14 @@ def find_mail(db: Connection, cases: Sequence[Case]) -> None:
 
 
 def _may_tell(owners: Mapping[str, int | None], account: str, row: Any) -> bool:
-    """Whoever owns an account can make its events say anything: they are believed of the owner's own mail alone."""
-    return account in owners and owners[account] in {None, row.tenant_id}
+    """Whoever owns an account can make its events say anything: they are believed of the owner's own mail alone.
+
+    Shared mail goes through accounts of the operator's, and its sender is judged by what becomes of it.
+    """
+    if account not in owners:
+        return False
+    owner = owners[account]
+    return owner is None or (owner == row.tenant_id and row.mode == Mode.BYOC.value)
 
 
 # -- of whom it is news ----------------------------------------------------------------------------------------------
@@ -158,10 +166,11 @@ def look_who_is_new(db: Connection, cases: Sequence[Case]) -> None:
     for case in found:
         readers = theirs[case.mail.delivery_id]
         key = int.from_bytes(case.heard.key[:8], "big") >> 1
-        about = _about(case.heard, readers)
+        about = case.meant = _about(case.heard, readers)
         for each in about:
             wanted[each.id, key].append((case, each))
         if not about:  # of the mail, and nobody can say of which reader
+            case.meant = readers
             wanted[case.mail.delivery_id, key].append((case, None))
     rows = [{"about": about, "key": key} for about, key in sorted(wanted)]
     fresh = {(row.about, row.key) for row in db.execute(_remember[db.dialect.name], rows)}

@@ -30,7 +30,8 @@ class Event:
     """Something that happened. `type`: its noun and what became of it, such as account.held.
 
     `data` is JSON for whoever may see the tenant's things: never content, a secret or an address. `letter` is what only
-    webhooks are told besides, sealed until they are: of a message its facts, and the addresses it is about. `sealed`:
+    webhooks are told besides, sealed until they are: of a message its facts, and the addresses it is about; of mail
+    without one they are not told. `sealed`:
     what nobody here understood, as it came. `at`: when it happened, in milliseconds since 1970; None: now.
     """
 
@@ -107,6 +108,8 @@ def _tell(db: Connection, hooks: Hooks, happened: Sequence[Happened], now: int) 
         if tenant_id is None:
             continue
         event = each.event
+        if event.message_id is not None and event.letter is None:  # mail of the relay's own
+            continue
         if wanting := hooks.wanting(tenant_id, event.type, event.domain):
             sealed = hooks.seal(facts(each))
             rows += [
@@ -160,7 +163,9 @@ def tell_left(db: Connection, items: Sequence[None]) -> Sequence[int]:
 
 
 def _tell_left(db: Connection, hooks: Hooks) -> int:
-    rows = db.execute(select(events).where(UNTOLD).order_by(events.c.id).limit(TOGETHER)).all()
+    # Another server is told of the same change in the same second: what it has in hand, it tells.
+    left = select(events).where(UNTOLD).order_by(events.c.id).limit(TOGETHER).with_for_update(skip_locked=True)
+    rows = db.execute(left).all()
     if rows:
         _tell(db, hooks, [_happened(row) for row in rows], clock(db))
         db.execute(update(events).where(events.c.id.in_([row.id for row in rows])).values(untold=False))

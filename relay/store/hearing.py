@@ -170,7 +170,9 @@ def _count(case: Case, tallied: list[Tallied], counted: list[Counted]) -> None:
     if people:
         tallied.append(Tallied(mail.tenant_id, case.at, mail.domain, mail.stream, mail.tag or "", told.fate, people))
     if told.is_bounce or told.is_complaint:
-        pretended = sum(person.address.endswith(SIMULATOR) for person in told.people)
+        hashes = {reader.hash for reader in fresh}
+        whom = [person for person in told.people if person.hash in hashes] if case.new else told.people
+        pretended = sum(person.address.endswith(SIMULATOR) for person in whom)
         real = max(0, people - pretended) if case.new else people * (not pretended)
         bounces, complaints = (real, 0) if told.is_bounce else (0, real)
         counted.append(Counted(mail.tenant_id, Mode(mail.mode), case.at, 0, bounces, complaints))
@@ -182,9 +184,8 @@ def _listings(case: Case) -> list[Listed]:
         return []
     said = case.heard.data.get("diagnostic") or case.heard.data.get("complaint_type")
     hashes = {reader.hash for reader in case.new}
+    # Nobody else, whomever it names: what a bounce says of that, a stranger wrote.
     theirs = [person for person in case.heard.people if person.hash in hashes]
-    if not theirs and len(case.new) == 1 and len(case.heard.people) == 1:
-        theirs = list(case.heard.people)  # the same mailbox in another form
     return [Listed(mail.tenant_id, person.address, listing, case.at, said) for person in theirs]
 
 
@@ -199,7 +200,9 @@ def _letters(db: Connection, hooks: Hooks, cases: Sequence[Case]) -> dict[int, d
     ids = {
         case.mail.message_id
         for case in cases
-        if case.mail is not None and hooks.wanting(case.mail.tenant_id, case.heard.type, case.mail.domain)
+        if case.mail is not None
+        and case.mail.about is None  # of a report of ours nobody is told
+        and hooks.wanting(case.mail.tenant_id, case.heard.type, case.mail.domain)
     }
     if not ids:
         return {}
@@ -211,9 +214,10 @@ def _event(case: Case, letters: Mapping[int, dict[str, Any]], hooks: Hooks | Non
     new = case.new or []
     letter = None
     if (facts := letters.get(mail.message_id)) is not None:
-        hashes = {reader.hash for reader in new}
+        # Of several who may be meant, only those whom the mail went to, and who are not forgotten.
+        hashes = {reader.hash for reader in (case.meant if told.is_ambiguous else new)}
         as_written = {each.lower(): each for field in ("to", "cc", "bcc") for each in facts[field]}
-        people = [person.address for person in told.people if person.hash in hashes or told.is_ambiguous]
+        people = [person.address for person in told.people if person.hash in hashes]
         letter = {
             "message": facts | {"ses_message_id": told.ses_message_id},
             "recipients": [as_written.get(each, each) for each in people],

@@ -40,9 +40,10 @@ class Hook:
 class Hooks:
     """All of an installation that are enabled. `replace` when the directory changed; any thread may ask."""
 
-    def __init__(self, sealer: Sealer) -> None:
+    def __init__(self, sealer: Sealer, hooks: Iterable[Hook] = ()) -> None:
         self._sealer = sealer
         self._of: Mapping[int, tuple[Hook, ...]] = {}
+        self.replace(hooks)
 
     def replace(self, hooks: Iterable[Hook]) -> None:
         theirs: dict[int, tuple[Hook, ...]] = {}

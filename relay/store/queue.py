@@ -259,7 +259,7 @@ def _without_suppressed(db: Connection, loaded: Sequence[Delivery], now: int, dr
                 .where(recipients.c.delivery_id == each.id, recipients.c.address.in_(out))
                 .values(state=RecipientState.SUPPRESSED.value, updated_at=now)
             )
-            announce(db, [each.id], RecipientState.SUPPRESSED)
+            announce(db, [each.id], RecipientState.SUPPRESSED, only=out)
             if each.reports & Report.FAILURE:
                 told = tell(db, [each.id], [RecipientState.SUPPRESSED], now)
                 dropped.append(Settled(is_stale=False, told=told))

@@ -51,11 +51,13 @@ class Change:
     event: Event | None = None
 
 
-def look(db: Connection, accounts: Collection[str], since: int) -> tuple[int, list[Seen]]:
-    """The database's clock, and each account. Events that were heard before `since` are not looked for."""
+def look(db: Connection, accounts: Collection[str], since: int | None) -> tuple[int, list[Seen]]:
+    """The database's clock, and each account. Events heard before `since` are not looked for; None: none are."""
     names = sorted(accounts)
     rows = {row.account: row for row in db.execute(select(feeds).where(feeds.c.account.in_(names)))}
-    return clock(db), [_seen(name, rows.get(name), _told_at(db, name, since)) for name in names]
+    return clock(db), [
+        _seen(name, rows.get(name), None if since is None else _told_at(db, name, since)) for name in names
+    ]
 
 
 def _seen(account: str, row: Any, told_at: int | None) -> Seen:

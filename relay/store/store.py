@@ -27,6 +27,7 @@ from relay.store.reports import Reporter, Reporting, report_on
 from relay.store.standings import judge_by
 from relay.store.suppressions import HotSuppressions, Suppression
 from relay.store.templates import HotTemplates
+from relay.store.webhooks import rows
 from relay.store.writer import Item, Rank, Result, TaskWriter, ThreadWriter, Write, Writer
 
 Answer = TypeVar("Answer")
@@ -218,7 +219,8 @@ async def open_store(
             writing = database.writing_engine(url)
             with writing.begin() as db:
                 sealer = establish(db, master)
-            hooks = Hooks(sealer)
+                known = rows.hooks(db)
+            hooks = Hooks(sealer, known)
             tell_hooks(writing, hooks)
             judge_by(writing, policy)
             if reporting is not None:
@@ -239,7 +241,8 @@ async def open_store(
                 raise database.StoreError("the database's schema is older than this Relay: run `relay migrate` first")
             async with engine.begin() as connection:
                 sealer = await connection.run_sync(establish, master)
-            hooks = Hooks(sealer)
+                known = await connection.run_sync(rows.hooks)
+            hooks = Hooks(sealer, known)
             tell_hooks(engine.sync_engine, hooks)
             judge_by(engine.sync_engine, policy)
             if reporting is not None:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, select
+from sqlalchemy import Connection, Row, bindparam, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from relay.store.clock import milliseconds
 from relay.store.heard import Listing
-from relay.store.rows import put
 from relay.store.schema import suppressions
 
 RANKS = {("validation", "ses-validation"): 1, ("bounce", "ses"): 2, ("complaint", "ses"): 3}
@@ -35,14 +36,25 @@ class Listed:
         return -self.listing.rank, self.at, self.listing.source
 
 
-_there = select(suppressions).where(
-    suppressions.c.tenant_id == bindparam("_tenant"),
-    suppressions.c.address.in_(bindparam("_addresses", expanding=True)),
+_there = (
+    select(suppressions)
+    .where(
+        suppressions.c.tenant_id == bindparam("_tenant"),
+        suppressions.c.address.in_(bindparam("_addresses", expanding=True)),
+    )
+    .order_by(suppressions.c.address)
+    .with_for_update()  # PostgreSQL: another process may have something to say of the same address
 )
-_gone = delete(suppressions).where(
-    suppressions.c.tenant_id == bindparam("_tenant"),
-    suppressions.c.address.in_(bindparam("_addresses", expanding=True)),
+_SAID = ("reason", "source", "note", "created_at", "expires_at")  # columns
+_replaced = (
+    update(suppressions)
+    .where(suppressions.c.tenant_id == bindparam("_tenant"), suppressions.c.address == bindparam("_address"))
+    .values({name: bindparam(f"_{name}") for name in _SAID})
 )
+_added = {
+    "sqlite": sqlite.insert(suppressions).on_conflict_do_nothing().returning(suppressions.c.address),
+    "postgresql": postgresql.insert(suppressions).on_conflict_do_nothing().returning(suppressions.c.address),
+}
 
 
 def suppress_heard(db: Connection, items: Iterable[Listed], now: int) -> int:
@@ -60,35 +72,38 @@ def suppress_heard(db: Connection, items: Iterable[Listed], now: int) -> int:
 
 
 def _suppress(db: Connection, tenant_id: int, items: Sequence[Listed], now: int) -> int:
-    which = {"_tenant": tenant_id, "_addresses": [each.address for each in items]}
-    known = {row.address: row for row in db.execute(_there, which)}
-    fresh, replaced = [], []
-    for each in items:
-        row = known.get(each.address)
-        if row is None:
-            fresh.append(each)
-        elif row.expires_at is not None and row.expires_at <= now:
-            replaced.append(each)
-        else:
-            rank = _rank(row.reason, row.source)
-            if rank is not None and each.order < (-rank, row.created_at, row.source):
-                replaced.append(each)
+    """`items` in the order of their addresses."""
+    rows = [{"tenant_id": tenant_id, "address": each.address, **_said(each)} for each in items]
+    fresh = set(db.scalars(_added[db.dialect.name], rows))
+    known = {each.address: each for each in items if each.address not in fresh}
+    if not known:
+        return len(fresh)
+    there = db.execute(_there, {"_tenant": tenant_id, "_addresses": sorted(known)}).all()
+    replaced = [known[row.address] for row in there if _gives_way(row, known[row.address], now)]
     if replaced:
-        db.execute(_gone, {"_tenant": tenant_id, "_addresses": [each.address for each in replaced]})
-    rows = [
-        {
-            "tenant_id": tenant_id,
-            "address": each.address,
-            "reason": each.listing.reason,
-            "source": each.listing.source,
-            "note": each.note,
-            "created_at": each.at,
-            "expires_at": None if each.listing.lasts is None else each.at + milliseconds(each.listing.lasts),
-        }
-        for each in sorted([*fresh, *replaced], key=lambda each: each.address)
-    ]
-    put(db, suppressions, rows)
+        values = [{f"_{name}": value for name, value in _said(each).items()} for each in replaced]
+        whose = [{"_tenant": tenant_id, "_address": each.address} for each in replaced]
+        db.execute(_replaced, [which | said for which, said in zip(whose, values, strict=True)])
     return len(fresh)
+
+
+def _said(each: Listed) -> dict[str, Any]:
+    lasts = each.listing.lasts
+    return {
+        "reason": each.listing.reason,
+        "source": each.listing.source,
+        "note": each.note,
+        "created_at": each.at,
+        "expires_at": None if lasts is None else each.at + milliseconds(lasts),
+    }
+
+
+def _gives_way(row: Row[Any], to: Listed, now: int) -> bool:
+    """Whether an entry does: one that is over, or that an event made which had less to say."""
+    if row.expires_at is not None and row.expires_at <= now:
+        return True
+    rank = _rank(row.reason, row.source)
+    return rank is not None and to.order < (-rank, row.created_at, row.source)
 
 
 def _rank(reason: str, source: str) -> int | None:

@@ -14,19 +14,28 @@ from relay.cli.starting import create
 from relay.message import Mode
 from relay.store import events, stops
 from relay.store.beside import with_database
+from tests import databases
 from tests.cli.program import found, relay, run
+from tests.dns_server import DnsServer
+from tests.processes import free_ports
 from tests.support import World, relay_settings, wait_for
 
 DENIED = (
     "User: arn:aws:iam::1:user/x is not authorized to perform `ses:SendRawEmail' on resource "
     "`arn:aws:ses:eu-west-1:1:identity/byoc.example'"
 )
+UNASKED: dict[str, Any] = {"nameservers": []}
+NOBODY = {  # whoever tests has credentials of AWS, perhaps
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+}
 REMEDY = "allow ses:SendRawEmail on arn:aws:ses:eu-west-1:1:identity/byoc.example in a policy of arn:aws:iam::1:user/x"
 
 
 def checks(folder: Path) -> tuple[int, dict[str, dict[str, Any]]]:
     """The exit code, and what was looked at."""
-    done = run(folder, "doctor", "--json")
+    done = run(folder, "doctor", "--no-send", "--json", environment=NOBODY)
     said = json.loads(done.stdout)
     assert said["ok"] is (done.returncode == 0)
     return done.returncode, {each["check"]: each for each in said["checks"]}
@@ -53,8 +62,8 @@ def test_what_ses_stops_is_seen_everywhere_and_once_and_outlives_a_restart(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "relay")
-    with World(tmp_path) as world:
-        assert checks(tmp_path)[0] == 0
+    with World(tmp_path, dns=UNASKED) as world:
+        assert checks(tmp_path)[1]["sending"]["ok"]
         script(world, "customer", {"error": "AccessDeniedException", "message": DENIED})
         waits = [send(world) for _ in range(3)]
         wait_for(lambda: "byoc.example" in str(world.call("GET", "/readyz").json["faults"]))
@@ -63,7 +72,7 @@ def test_what_ses_stops_is_seen_everywhere_and_once_and_outlives_a_restart(
         stopped = looked["account customer, domain byoc.example"]
         assert DENIED in stopped["said"]
         assert stopped["remedy"] == REMEDY
-        for_people = run(tmp_path, "doctor")
+        for_people = run(tmp_path, "doctor", "--no-send")
         assert for_people.returncode == os.EX_UNAVAILABLE
         assert "allow ses:SendRawEmail" in for_people.stdout
         [shown] = found(tmp_path, "account", "show", "customer")["stopped"]
@@ -75,10 +84,10 @@ def test_what_ses_stops_is_seen_everywhere_and_once_and_outlives_a_restart(
     (row,) = with_database(settings, lambda db, _: stops.every(db))
     assert (row.account, row.domain, row.kind) == ("customer", "byoc.example", "ses_denied")
     assert said(caplog, "domain.held", "domain.released") == ["domain.held"]
-    with World(tmp_path) as world:  # SES has been told meanwhile
+    with World(tmp_path, dns=UNASKED) as world:  # SES has been told meanwhile
         for public_id in waits:
             wait_for(lambda each=public_id: world.call("GET", f"/api/v1/emails/{each}").json["status"] == "sent")
-        wait_for(lambda: checks(tmp_path)[0] == 0)
+        wait_for(lambda: "sending" in checks(tmp_path)[1])
         assert "byoc.example" not in str(world.call("GET", "/readyz").json["faults"])
         assert found(tmp_path, "account", "show", "customer")["stopped"] == []
         wait_for(lambda: "relay_domain_held{" not in world.call("GET", "/metrics").body.decode())
@@ -91,10 +100,14 @@ def test_what_ses_stops_is_seen_everywhere_and_once_and_outlives_a_restart(
 
 
 def test_a_new_installation_is_told_to_start(tmp_path: Path) -> None:
-    create(tmp_path, "example.com", "eu-west-1", Mode.SHARED)
+    file, _ = create(tmp_path, "example.com", "eu-west-1", Mode.SHARED)
+    file.write_text(file.read_text() + "dns: {nameservers: []}\n")
     code, looked = checks(tmp_path)
-    assert code == 0  # `relay init` made its database
-    assert looked["master key"]["ok"]
+    assert code == os.EX_UNAVAILABLE
+    assert looked["master key"]["ok"]  # `relay init` made its database
+    assert "relay serve" in looked["server"]["remedy"]
+    assert "instance role" in looked["account main: identity"]["remedy"]
+    assert not [check for check in looked if "SMTP" in check]
     (tmp_path / "relay.db").unlink()
     code, looked = checks(tmp_path)
     assert code == os.EX_UNAVAILABLE
@@ -128,9 +141,10 @@ def test_what_is_wrong_is_named(tmp_path: Path, break_it: Any, check: str, words
 def test_both_databases(tmp_path: Path, database: str) -> None:
     relay_settings(tmp_path, "http://127.0.0.1:9", database=database)
     relay(tmp_path, "migrate")
-    with World(tmp_path, database=database):
-        code, looked = checks(tmp_path)
-    assert code == 0
+    with World(tmp_path, database=database, dns=UNASKED):
+        looked = checks(tmp_path)[1]
+    assert looked["account customer: identity"]["ok"]
+    assert "relay account setup customer" in looked["account customer: topic relay-events"]["remedy"]
     assert looked["database"]["said"].startswith("it answers, with schema")
     assert ("disk" in looked) == (database == "relay.db")
 
@@ -140,3 +154,30 @@ def test_a_database_out_of_reach(tmp_path: Path) -> None:
     code, looked = checks(tmp_path)
     assert code == os.EX_UNAVAILABLE
     assert not looked["database"]["ok"]
+
+
+def test_postgresql_does_not_tell_whether_a_server_runs(tmp_path: Path) -> None:
+    at = databases.setting(databases.postgresql())
+    relay_settings(
+        tmp_path, "http://127.0.0.1:9", database=at, http={"address": f"127.0.0.1:{free_ports(1)[0]}"}, dns=UNASKED
+    )
+    relay(tmp_path, "migrate")
+    relay(tmp_path, "reload")
+    looked = checks(tmp_path)[1]
+    assert "server" not in looked
+    [door] = [each for check, each in looked.items() if check.startswith("HTTP ")]
+    assert (door["level"], "it cannot be reached" in door["said"]) == ("red", True)
+    assert "let this machine reach" in looked["account customer: account"]["remedy"]
+
+
+def test_what_listens_may_be_another_program(tmp_path: Path) -> None:
+    with DnsServer() as dns, World(tmp_path, dns=UNASKED) as world:
+        file = json.loads((tmp_path / "config.yaml").read_text())
+        file["smtp"]["listeners"] = [{"address": f"127.0.0.1:{world.plain}", "tls": "starttls"}]
+        file["http"]["address"] = f"127.0.0.1:{world.plain}"
+        file["dns"] = {"nameservers": [dns.nameserver]}
+        (tmp_path / "config.yaml").write_text(json.dumps(file))
+        looked = checks(tmp_path)[1]
+    assert "does not offer STARTTLS" in looked[f"SMTP 127.0.0.1:{world.plain}"]["said"]
+    assert looked[f"HTTP 127.0.0.1:{world.plain}"]["level"] == "red"
+    assert "takes no mail" in looked["DNS"]["said"]

@@ -67,7 +67,7 @@ class Receiver:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with World(tmp_path_factory.mktemp("story"), domains=DOMAINS, webhooks=WEBHOOKS) as world:
+    with World(tmp_path_factory.mktemp("story"), via="sqs", domains=DOMAINS, webhooks=WEBHOOKS) as world:
         yield world
 
 

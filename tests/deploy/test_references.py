@@ -58,7 +58,7 @@ def parse(words: list[str], *, is_whole: bool = True) -> None:
     if is_whole:
         with command.make_context(name, list(words)):
             return
-    options = {option for parameter in command.params for option in parameter.opts}
+    options = {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
     assert {word for word in words if word.startswith("-")} <= options | {"--help"}, (name, words)
 
 

@@ -38,6 +38,7 @@ def account(region: str = "eu-west-1") -> dict[str, Any]:
             "region": region,
             "endpoint_url": "SANDBOX_URL",
             "rate": 900,
+            "feedback": {"via": "none"},
             "credentials": {"access_key_id": name, "secret_access_key": "any"},
         }
 

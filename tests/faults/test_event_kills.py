@@ -98,7 +98,7 @@ def ask(relay: Relay, question: str) -> list[tuple[Any, ...]]:
 def kill_while_hearing(folder: Path, kills: int, each: int) -> None:
     chance = random.Random(7)
     extra = "delivery: {unknown_window: 2s}\n"  # what the event of a call is waited for, when the call did not arrive
-    with cloud() as sandbox, processes.relay(folder, sandbox.url, extra=extra) as relay:
+    with cloud() as sandbox, processes.relay(folder, sandbox.url, extra=extra, via="sqs") as relay:
         text = relay.config.read_text()
         relay.config.write_text(
             text.replace("{mode: shared, account: operator}", "{mode: shared, account: operator, configuration_set: s}")

@@ -209,7 +209,7 @@ def test_nobody_is_believed_of_another_s_mail(url: URL) -> None:
 
     async def story(store: Store, default: int) -> None:
         acme = await directory(store)
-        theirs, own = await sent(store, default, ANA), await sent(store, acme, BO)
+        theirs, own = await sent(store, default, ANA), await sent(store, acme, BO, mode=Mode.BYOC)
         forged = samples.mail(theirs.deliveries[0].id, [ANA], ses_message_id="0102-forged")
         untagged = samples.mail(None, [ANA])  # with SES's own id of the mail
         told = await tell(

@@ -52,7 +52,7 @@ def test_what_may_not_be_confirmed_says_what_to_allow_and_is_to_come_again(tmp_p
         confirmed = scene.stand_in.answers["/"]
         scene.stand_in.answers["/"] = answer(403, DENIED)
         assert (await scene.post(post)).status == 503
-        fault = scene.push.faults()[f"feedback {CUSTOMER}"]
+        fault = scene.push.faults()[f"feedback of {CUSTOMER}"]
         assert "allow sns:ConfirmSubscription on that topic" in fault
         scene.stand_in.answers["/"] = confirmed
         assert (await scene.post(post)).body == b"confirmed"
@@ -68,7 +68,7 @@ def test_an_end_of_the_subscription_is_loud_until_events_come_again(
         with outside(monkeypatch) as reached:
             said = await scene.post(sns.signed(sns.confirmation("UnsubscribeConfirmation")))
         assert (said.status, said.body, reached) == (200, b"unsubscribed", [])
-        assert "relay account setup operator --push URL" in scene.push.faults()[f"feedback {OPERATOR}"]
+        assert "relay account setup operator --push URL" in scene.push.faults()[f"feedback of {OPERATOR}"]
         assert (await scene.post(sns.signed(sns.notification(await scene.bounced())))).body == b"heard"
         assert scene.push.faults() == {}
 
@@ -82,7 +82,7 @@ def test_sha_1_is_refused_where_it_is_to_be(tmp_path: Path) -> None:
     async def story(scene: Posted) -> None:
         event = await scene.bounced()
         assert (await scene.post(sns.signed(sns.notification(event), "1"))).status == 403
-        assert "set SignatureVersion 2" in scene.push.faults()[f"feedback {OPERATOR}"]
+        assert "set SignatureVersion 2" in scene.push.faults()[f"feedback of {OPERATOR}"]
         assert await scene.states() == ["sent"]
         assert (await scene.post(sns.signed(sns.notification(event), "2"))).status == 200
         assert scene.push.faults() == {}

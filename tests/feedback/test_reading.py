@@ -157,6 +157,24 @@ def test_what_a_server_said_is_one_line_without_addresses() -> None:
 
 
 # fmt: off
+LINKS = [
+    ("https://example.com/a",                               "https://example.com/a"),
+    ("https://video.example/@handle/clip?t=1",              "https://video.example/@handle/clip?t=1"),
+    ("https://maps.example/@48.1,16.3,12z",                 "https://maps.example/@48.1,16.3,12z"),
+    ("https://x.example/?e=ana@dest.example&c=7",           "https://x.example/?e=(address)&c=7"),
+    ("https://x.example/?e=ana%2Bx%40dest.example&c=7",     "https://x.example/?e=(address)&c=7"),
+    ("https://x.example/u/ana%2540dest.example/out#top",    "https://x.example/u/(address)/out#top"),
+    ("mailto:ana@dest.example?subject=x",                   "mailto:(address)?subject=x"),
+]
+# fmt: on
+
+
+@pytest.mark.parametrize(("link", "told"), LINKS, ids=[str(number) for number, _ in enumerate(LINKS)])
+def test_a_link_is_told_without_the_addresses_in_it(link: str, told: str) -> None:
+    assert read(samples.clicked(MAIL, link=link)).data["link"] == told
+
+
+# fmt: off
 MOMENTS = [
     ("2026-01-05T12:00:01.000Z",  1_767_614_401_000),
     ("2026-01-05T12:00:01Z",      1_767_614_401_000),
@@ -204,6 +222,7 @@ NO_EVENTS = [
     "7",
     "null",
     '{"Message": 7, "TopicArn": "x"}',
+    '{"Type": ["Notification"]}',
     "{}",
     '{"mail": {}}',
     "[" * 100_000,
@@ -217,7 +236,7 @@ def test_what_is_no_event(body: str) -> None:
 
 
 def test_half_a_character_harms_nobody() -> None:
-    event = samples.delivery(MAIL, ANA)
+    event = samples.delivery(MAIL | {"destination": ["\ud800@dest.example"]}, ANA)
     event["delivery"] |= {"timestamp": "\ud800", "smtpResponse": "\ud800 ok", "recipients": ["\ud800@dest.example"]}
     found = read(event)
     json.dumps(dict(found.data)).encode()

@@ -62,7 +62,7 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[World]:
     posting = {"allow_networks": ["127.0.0.1/32"], "allow_plain": True}
-    with World(tmp_path_factory.mktemp("simulator"), domains=DOMAINS, webhooks=posting) as world:
+    with World(tmp_path_factory.mktemp("simulator"), via="sqs", domains=DOMAINS, webhooks=posting) as world:
         assert world.call("POST", "/api/v1/webhooks", {"url": receiver.url}).status == 201
         time.sleep(2)  # a running relay knows it within two seconds
         yield world

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from relay.routing.echoing import MOST_FIELDS, own_fields
+from relay.routing.headers import MAX_HEADER
 
 USUAL = b"From: a@b.example\r\nTo: c@d.example\r\nSubject: s\r\nMIME-Version: 1.0\r\nContent-Type: text/plain\r\n"
 
@@ -25,3 +26,13 @@ USUAL = b"From: a@b.example\r\nTo: c@d.example\r\nSubject: s\r\nMIME-Version: 1.
 )
 def test_own_fields(fields: bytes, kept: dict[str, str]) -> None:
     assert own_fields(USUAL + fields + b"\r\nX-Body: no\r\n") == kept
+
+
+def test_a_header_that_the_relay_made_too_long_refuses_nothing() -> None:
+    """One field more than a message may come with: the last of its lines is cut off in the middle."""
+    long = b"X-Other: " + b"y" * (MAX_HEADER - 80) + b"\r\n"
+    head = b"Received: by us\r\nX-One: 1\r\n" + long + b"X-Cut: " + b"z" * 100 + b"\r\n\r\nbody"
+    for end in range(MAX_HEADER - 3, MAX_HEADER):
+        assert own_fields(head[:end]) == {"X-One": "1"}
+    assert own_fields(b"X-One: 1\r\n" * 3 + b"X-C") == {"X-One": "1"}
+    assert own_fields(b"X-C") == {}

@@ -187,6 +187,8 @@ def test_what_is_sent_costs_no_statement_more(url: URL) -> None:
         play(url, story, reporting)
         return seen
 
+    run(None, Report.NONE)  # with a tenant's first its window begins
+    run(None, Report.NONE)  # the first mail of a tenant makes the rows that count it
     plain = run(None, Report.NONE)
     assert len(plain) > 3
     assert run(REPORTING, Report.FAILURE | Report.DELAY) == plain

@@ -17,18 +17,20 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from relay.declared import Application
+from relay.declared import Application, WebhookChange, WebhookFields
 from relay.errors import Kind
 from relay.http.emails.table import ROUTES as EMAILS
 from relay.http.management import ROUTES
 from relay.http.management.rules import Rule
-from relay.store import suppressions
+from relay.store import Connection, suppressions
 from relay.store.directory.installation import shown
 from relay.store.directory.keys import ApiKey
 from relay.store.directory.paging import cursor_of
 from relay.store.suppressions import Entry
 from relay.store.templates import Written
 from relay.store.templates import create as create_template
+from relay.store.webhooks import rows as webhooks
+from relay.store.webhooks.replay import try_out
 from tests.support import Answer, wait_for
 from tests.tenancy.house import ACTOR, ROOT, STRANGER, TRUSTED, House, Letter, by_http, by_smtp, housing, rows_of
 
@@ -55,7 +57,7 @@ def nobody(names: Names) -> Names:
 def _nobody(kind: str, name: str) -> str:
     if kind == "key" and name.startswith("relay_"):
         return "relay_" + "z" * (len(name) - 6)
-    if kind in {"key", "message"}:  # hex digits; the first of an id are those of an id
+    if kind in {"key", "message", "webhook", "delivery"}:  # hex digits; the first of an id are those of an id
         return name[:12] + "".join("0123456789abcdef"[(int(each, 16) + 7) % 16] for each in name[12:])
     return re.sub("umbra|acme-more", lambda found: "nobody-at-all"[: len(found[0])], name)
 
@@ -122,6 +124,7 @@ def settled_in(house: House, name: str) -> tuple[int, Names, dict[str, str]]:
     house.change(lambda db: suppressions.suppress(db, ACTOR, tenant_id, entry))
     written = Written(f"{name} thanks you", f"{name} writes", None, "error")
     house.change(lambda db: create_template(db, ACTOR, tenant_id, f"{name}-receipt", written))
+    hook = house.change(lambda db: _hook(house, db, name))
     house.settle()
     messages = []
     for domain in (f"{name}-more.example", f"{name}-byoc.example"):
@@ -141,8 +144,19 @@ def settled_in(house: House, name: str) -> tuple[int, Names, dict[str, str]]:
         "address": (f"gone@{name}-customer.test",),
         "message": tuple(messages),
         "template": (f"{name}-receipt",),
+        "webhook": (hook[0],),
+        "delivery": (hook[1],),
     }
     return tenant_id, names, {each: secret for each, (_, secret) in made.items()}
+
+
+def _hook(house: House, db: Connection, name: str) -> tuple[str, str]:
+    """A webhook that is disabled, or its row would change with each try; its id, and that of what waits for it."""
+    said = WebhookFields.model_validate({"url": f"https://{name}.test/hook", "tenant": name, "name": f"{name} hook"})
+    made, _ = webhooks.create(db, house.beside.sealer, ACTOR, said)
+    post = try_out(db, house.beside.sealer, ACTOR, shown(made.id))
+    webhooks.change(db, ACTOR, shown(made.id), WebhookChange(enabled=False))
+    return shown(made.id), shown(post)
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +172,8 @@ def two(tmp_path_factory: pytest.TempPathFactory, database: str) -> Iterator[Two
             "address": acme["address"],
             "message": acme["message"][1:],
             "template": acme["template"],
+            "webhook": acme["webhook"],
+            "delivery": acme["delivery"],
         }
         beyond = {"domain": acme["domain"][:1], "key": acme["key"][:2], "message": acme["message"][:1]}
         yield Two(house, umbra, own, beyond, keys, umbra_id, acme_id)
@@ -220,7 +236,16 @@ PARAMETERS = {
     "/suppressions/": "address",
     "/emails/": "message",
     "/templates/": "template",
+    "/webhooks/": "webhook",
 }
+
+
+def kind_of(path: str, parameter: str) -> str:
+    """What a parameter of a path names."""
+    [kind] = [kind for head, kind in PARAMETERS.items() if path.startswith(head)]
+    return parameter if parameter == "delivery" else kind
+
+
 # The fields of queries and bodies that can name something of somebody, with its kind and form.
 NAMING: dict[str, tuple[str, str]] = {
     "tenant": ("tenant", "{}"),
@@ -237,6 +262,7 @@ PLAIN: dict[str, Any] = {
     "domain": "fresh.example",
     "address": "fresh@one.test",
     "reason": "because",
+    "url": "https://127.0.0.1:9/hook",
     "note": "a note",
     "subject": "a subject",
     "scheduled_at": "2020-01-01T00:00:00Z",
@@ -262,7 +288,7 @@ def templates(draw: st.DrawFn, rule: Rule, kinds: frozenset[str]) -> Template:
 
     parts: list[tuple[str, Slot]] = []
     for parameter in re.findall(r"\{(.*?)\}", rule.path):
-        [kind] = [kind for head, kind in PARAMETERS.items() if rule.path.startswith(head)]
+        kind = kind_of(rule.path, parameter)
         is_own = kind not in kinds or (kind in {"domain", "key", "address"} and draw(st.booleans()))
         parts.append((parameter, slot(kind, "{}", is_own)))
     sections: dict[str, list[tuple[str, Any]]] = {"query": [], "body": []}
@@ -418,7 +444,7 @@ def test_the_operator_may(two: Two, rule: Rule) -> None:
     """The other side: an admin key of the default tenant finds what is umbra's, by the same names."""
     path = rule.path
     for parameter in re.findall(r"\{(.*?)\}", path):
-        [kind] = [kind for head, kind in PARAMETERS.items() if path.startswith(head)]
+        kind = kind_of(rule.path, parameter)
         path = path.replace("{" + parameter + "}", two.umbra[kind][0])
     if "tenant" in fields_of(rule.query):
         path += "?tenant=umbra"

@@ -139,7 +139,8 @@ def publish(file: Path, dns: DnsServer) -> None:
 @pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.soak)], indirect=True)
 def test_an_operator_follows_the_page(tmp_path: Path, database: str) -> None:
     with contextlib.ExitStack() as stack:
-        dns = stack.enter_context(DnsServer({"dest.example": records("MX 10 mx.dest.example.")}))
+        known = {"dest.example": records("MX 10 mx.dest.example."), "amazon.com": records("MX 10 mx.amazon.com.")}
+        dns = stack.enter_context(DnsServer(known))
         accounts = ("--account", "ops=ops.example", "--account", "acme=ready.example", "--temporary", "acme")
         sandbox = stack.enter_context(processes.sandbox(*accounts, "--nameserver", dns.nameserver))
         ports = configured(tmp_path, database, dns)
@@ -147,6 +148,8 @@ def test_an_operator_follows_the_page(tmp_path: Path, database: str) -> None:
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             # Where botocore is told that AWS is; the page knows nothing of it.
             "AWS_ENDPOINT_URL_SESV2": sandbox.url,
+            "AWS_ENDPOINT_URL_SNS": sandbox.url,
+            "AWS_ENDPOINT_URL_SQS": sandbox.url,
             "AWS_ENDPOINT_URL_STS": stack.enter_context(moto()),
             "AWS_ACCESS_KEY_ID": "ops",
             "AWS_SECRET_ACCESS_KEY": "ops-secret-of-the-operator",

@@ -29,7 +29,7 @@ class Feeds:
         self._changed &= set(accounts)
 
     def faults(self) -> dict[str, str]:
-        return {f"feedback {account}": fault for account, fault in self._faults.items()}
+        return {f"feedback of {account}": fault for account, fault in self._faults.items()}
 
     def believed(self, account: str, *, is_event: bool = False) -> None:
         """A post about it was believed, so nothing is wrong. `is_event`: it was of mail of ours."""

@@ -7,6 +7,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from http import HTTPStatus
 
 from aiohttp import (
     ClientConnectionError,
@@ -100,9 +101,10 @@ class Posting:
 
 
 def _of_status(status: int | None) -> str:
-    if status is None or 200 <= status < 300:
+    if status is None or HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
         return ""
-    return "it redirects, which is not followed" if 300 <= status < 400 else "it was not taken"
+    is_redirect = HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST
+    return "it redirects, which is not followed" if is_redirect else "it was not taken"
 
 
 async def _beginning(response: ClientResponse) -> bytes:

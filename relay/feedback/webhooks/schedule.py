@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 
 from relay.store.clock import milliseconds, rfc3339
 from relay.store.webhooks.outbox import Fate, Run
@@ -26,8 +27,8 @@ LONGEST_ASKED = timedelta(hours=24)  # that a receiver may ask a post to wait
 LONGEST_REST = timedelta(minutes=1)  # of a webhook that only fails: one attempt a minute, whatever waits for it
 LONGEST_REST_ASKED = timedelta(hours=1)
 FAILS_AFTER = 3  # failures in a row, before which it may be the event and not the receiver
-GONE = 410
-ASK_FOR_PATIENCE = {429, 503}
+GONE = HTTPStatus.GONE
+ASK_FOR_PATIENCE = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 GIVE_UP_AFTER = timedelta(days=3)
 FEWEST_FAILURES = 10  # in these days: two bad moments with silence between them are no three days of failure
 
@@ -44,7 +45,7 @@ class Answer:
 
     @property
     def is_taken(self) -> bool:
-        return self.status is not None and 200 <= self.status < 300
+        return self.status is not None and HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,9 +159,9 @@ async def index(call: Call[Wanted, Nothing]) -> Response:
 async def create(call: Call[Nothing, WebhookFields]) -> Response:
     """The secret stands in this answer, and in none after it."""
     store, body = call.state.store, call.body
+    fields = body.model_copy(update={"tenant": call.owner(body.tenant)})
     require_domains(call, body.domains)
     await call.state.targets.require(body.url)
-    fields = body.model_copy(update={"tenant": call.owner(body.tenant)})
     made, secret = await store.change(lambda db: rows.create(db, store.sealer, call.actor, fields))
     return created(view(made) | {"secret": secret}, "webhooks", shown(made.id))
 

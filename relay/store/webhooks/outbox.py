@@ -146,8 +146,10 @@ def _settle(db: Connection, item: Attempted) -> Run | None:
     seen, columns = item.seen, webhook_posts.c
     as_seen = (columns.id == seen.id, columns.attempts == seen.attempts, WAITING_POSTS)
     if item.fate is Fate.UNTOLD:
-        is_new = columns.attempts == 0  # what was posted once has a log
+        is_new = columns.attempts == 0
         db.execute(delete(webhook_posts).where(*as_seen, is_new))
+        # What was posted once has a log, and stays in it.
+        db.execute(update(webhook_posts).where(*as_seen, ~is_new).values(due_at=None, dead_at=item.at))
         return None
     has_failed = item.fate is not Fate.TAKEN
     is_dead = item.fate is Fate.DEAD
@@ -217,7 +219,7 @@ def disable(db: Connection, webhook_id: int, reason: str) -> bool:
     note(db, [Event(DISABLED, tenant_id=row.tenant_id, data=data)])
     # This server has it in memory as enabled yet, and has just put into its outbox that it is not.
     itself = (webhook_posts.c.webhook_id == webhook_id, webhook_posts.c.type == DISABLED, WAITING_POSTS)
-    db.execute(delete(webhook_posts).where(*itself, webhook_posts.c.attempts == 0))
+    db.execute(delete(webhook_posts).where(*itself, webhook_posts.c.attempts == 0, webhook_posts.c.created_at >= now))
     _tell(db, row.tenant_id, which, row.name, reason, row.failing_since)
     return True
 

@@ -133,6 +133,11 @@ def every(db: Connection) -> list[Webhook]:
     return [_webhook(row) for row in db.execute(_select.order_by(webhooks.c.id))]
 
 
+def hooks(db: Connection) -> list[Hook]:
+    """What those that are enabled are told of."""
+    return [each.hook for each in every(db) if each.is_enabled]
+
+
 def find(db: Connection, name: str, *, within: int | None = None) -> Webhook:
     """By its id as shown or, where only one has it, by its name; of the tenant `within`, None: of anyone.
 
