@@ -21,6 +21,7 @@ bench: .venv/dev
 		echo "npm could not install Haraka: it is not measured"
 	@$(BIN)/python -m bench
 	@$(BIN)/python -m bench.large
+	@$(BIN)/python -m bench.events
 
 soak: .venv/dev
 	@$(BIN)/python -m pytest -q -s -m soak
