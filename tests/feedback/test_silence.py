@@ -147,7 +147,7 @@ class Watched:
 
 
 def play(folder: Path, database: str, story: Callable[[Watched], Awaitable[None]]) -> None:
-    settings = relay_settings(folder, "http://127.0.0.1:9", database=database)
+    settings = relay_settings(folder, "http://127.0.0.1:9", via="sqs", database=database)
     relay(folder, "migrate")
 
     async def whole() -> None:
