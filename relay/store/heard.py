@@ -54,6 +54,5 @@ class Heard:
     is_bounce: bool = False  # for the standing of who sent it
     is_complaint: bool = False
     is_ambiguous: bool = False
-    was_taken: bool = True  # SES had the mail, or there would be no such event
     data: Mapping[str, Any] = field(default_factory=dict)
     raw: str | None = field(default=None, repr=False)

@@ -97,7 +97,7 @@ def _settle_taken(db: Connection, cases: Iterable[Case]) -> list[Learnt]:
     facts: dict[int, Settlement] = {}
     for case in cases:
         mail, told = case.mail, case.heard
-        if mail is None or mail.delivery_state in FINAL_STATES or told.attempt is None or not told.was_taken:
+        if mail is None or mail.delivery_state in FINAL_STATES or told.attempt is None:
             continue
         if told.delivery_id != mail.delivery_id:
             continue
