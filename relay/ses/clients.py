@@ -155,11 +155,11 @@ class Accounts:
     async def _sts_of(self, access: Access) -> Opening:
         # Where one stand-in is SES, SQS and SNS, it is STS as well, and AWS would not know its keys; roles are not its.
         is_all = access.events_url is not None and access.events_url == access.endpoint_url
-        endpoint, region = self._base.sts_endpoint_url, self._base.region
-        if endpoint is None:
-            region = access.region
-            if is_all and not isinstance(access.credentials, Role):
-                endpoint = access.events_url
+        if is_all and not isinstance(access.credentials, Role):
+            endpoint, region = access.events_url, access.region
+        else:
+            endpoint = self._base.sts_endpoint_url
+            region = self._base.region if endpoint else access.region
         client, _ = await self._client("sts", region, endpoint, access, sts_config(access.proxy))
         return _asking(client)
 

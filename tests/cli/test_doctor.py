@@ -141,7 +141,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, break_it: Any, check: str, words
 def test_both_databases(tmp_path: Path, database: str) -> None:
     relay_settings(tmp_path, "http://127.0.0.1:9", database=database)
     relay(tmp_path, "migrate")
-    with World(tmp_path, database=database, dns=UNASKED):
+    with World(tmp_path, via="sqs", database=database, dns=UNASKED):
         looked = checks(tmp_path)[1]
     assert looked["account customer: identity"]["ok"]
     assert "relay account setup customer" in looked["account customer: topic relay-events"]["remedy"]

@@ -264,7 +264,7 @@ class TestDeadResolver:
             resolver = impatient(server, clock)
             before = time.monotonic()
             assert ask(resolver, *(f"d{n}.test" for n in range(6))) == [TROUBLE] * 6
-            assert time.monotonic() - before < 1.5  # a second, and a busy machine
+            assert time.monotonic() - before < 3  # a second, and a busy machine; one after the other it were six
             assert server.asked[".", "NS"] == 1  # one of them asked for all
             clock.now += 29.9
             assert ask(resolver, "late.test") == [TROUBLE]
