@@ -208,7 +208,7 @@ class Mail:
         db.close()
 
 
-@pytest.fixture(params=[100_000, pytest.param(1_000_000, marks=pytest.mark.soak)])
+@pytest.fixture(params=[20_000, pytest.param(1_000_000, marks=pytest.mark.soak)])
 def rows(request: pytest.FixtureRequest) -> int:
     found: int = request.param
     return found
