@@ -10,6 +10,8 @@ import asyncio
 import json
 import time
 
+from bench.keep_alive import KeepAlive
+
 
 class Calls:
     """How many mails were taken, and when the last came."""
@@ -47,26 +49,15 @@ def answer(body: dict[str, object]) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(octets), octets)
 
 
-class Connection(asyncio.Protocol):
-    """Keep-alive; one request after another."""
+class Connection(KeepAlive):
+    """One client's."""
 
     def __init__(self, calls: Calls) -> None:
+        super().__init__()
         self._calls = calls
-        self._buffer = bytearray()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def data_received(self, chunk: bytes) -> None:
-        self._buffer += chunk
-        while (head_end := self._buffer.find(b"\r\n\r\n")) >= 0:
-            head = bytes(self._buffer[:head_end])
-            length = int(head.lower().partition(b"\r\ncontent-length:")[2].partition(b"\r\n")[0] or 0)
-            if len(self._buffer) < head_end + 4 + length:
-                return
-            del self._buffer[: head_end + 4 + length]
-            self._transport.write(self._reply(head))
+    def take(self, head: bytes, body: bytes) -> None:
+        self.transport.write(self._reply(head))
 
     def _reply(self, head: bytes) -> bytes:
         if head.startswith(b"POST /v2/email/outbound-emails"):

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+from bench.keep_alive import KeepAlive
 from bench.ses_stand_in import answer
 
 START = datetime.now(UTC).timestamp() - 3600
@@ -105,49 +106,37 @@ def _stamp(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-class Connection(asyncio.Protocol):
-    """Keep-alive; one request after another. An empty queue answers as soon as a long poll would."""
+class Connection(KeepAlive):
+    """One client's. An empty queue answers as soon as a long poll would, or after a second."""
 
     def __init__(self, queue: Queue, url: str) -> None:
+        super().__init__()
         self._queue = queue
         self._url = url
-        self._buffer = bytearray()
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-
-    def data_received(self, chunk: bytes) -> None:
-        self._buffer += chunk
-        while (head_end := self._buffer.find(b"\r\n\r\n")) >= 0:
-            head = bytes(self._buffer[:head_end]).decode("latin-1")
-            length = int(head.lower().partition("\r\ncontent-length:")[2].partition("\r\n")[0] or 0)
-            if len(self._buffer) < head_end + 4 + length:
-                return
-            body = bytes(self._buffer[head_end + 4 : head_end + 4 + length])
-            del self._buffer[: head_end + 4 + length]
-            self._reply(head, body)
+    def take(self, head: bytes, body: bytes) -> None:
+        self._reply(head.decode("latin-1"), body)
 
     def _reply(self, head: str, body: bytes) -> None:
         if head.startswith("GET /fill"):
             query = parse_qs(urlsplit(head.split()[1]).query)
             self._queue.fill(int(query["events"][0]))
         if head.startswith("GET"):
-            self._transport.write(self._queue.seen())
+            self.transport.write(self._queue.seen())
             return
         operation = head.lower().partition("\r\nx-amz-target:")[2].partition("\r\n")[0].strip().partition(".")[2]
         asked = json.loads(body)
         match operation:
             case "getqueueurl":
-                self._transport.write(answer({"QueueUrl": f"{self._url}/1/relay-events"}))
+                self.transport.write(answer({"QueueUrl": f"{self._url}/1/relay-events"}))
             case "receivemessage":
                 octets = self._queue.receive(asked.get("MaxNumberOfMessages", 1))
                 wait = 0.0 if b"Messages" in octets else min(1.0, asked.get("WaitTimeSeconds", 0))
-                asyncio.get_running_loop().call_later(wait, self._transport.write, octets)
+                asyncio.get_running_loop().call_later(wait, self.transport.write, octets)
             case "deletemessagebatch":
-                self._transport.write(self._queue.delete(asked["Entries"]))
+                self.transport.write(self._queue.delete(asked["Entries"]))
             case _:
-                self._transport.write(answer({"Attributes": {"ApproximateNumberOfMessages": "0"}}))
+                self.transport.write(answer({"Attributes": {"ApproximateNumberOfMessages": "0"}}))
 
 
 async def serve(port: int, mail: Path) -> None:
