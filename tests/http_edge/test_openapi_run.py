@@ -91,6 +91,7 @@ def statuses(har: Path, document: Any) -> dict[str, set[int]]:
     return found
 
 
+@pytest.mark.soak  # most of a minute
 def test_every_answer_is_one_that_the_document_has(managed: Managed, tmp_path: Path) -> None:
     document = seeded(managed)
     file = tmp_path / "openapi.json"
