@@ -63,7 +63,7 @@ class Hooks:
         return tuple(hook.id for hook in self._of.get(tenant_id, ()) if hook.wants(type, domain))
 
     def seal(self, facts: Mapping[str, Any]) -> bytes:
-        return self._sealer.seal_secret(json.dumps(facts, separators=(",", ":")), PURPOSE)
+        return self.seal_text(json.dumps(facts, separators=(",", ":")))
 
     def seal_text(self, text: str) -> bytes:
         """What nobody understands, as it came."""
